@@ -1,0 +1,38 @@
+//! `eval_samples` and `eval_summary` rows.
+
+use crate::{Rollout, Verdict};
+use serde::{Deserialize, Serialize};
+
+/// One judged sample of a benchmark: a rollout, its verdict, and where they belong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvalSampleRow {
+    /// Benchmark name.
+    pub bench: String,
+    /// Content hash of the model.
+    pub model_id: String,
+    /// The sample.
+    pub rollout: Rollout,
+    /// What the verifier said of it.
+    pub verdict: Verdict,
+}
+
+/// One figure of a report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvalSummaryRow {
+    /// Benchmark name.
+    pub bench: String,
+    /// Content hash of the model.
+    pub model_id: String,
+    /// Problems.
+    pub n_problems: u32,
+    /// Samples.
+    pub n_samples: u32,
+    /// `avg@k`, `pass@k` or `maj@k`, with k as a number.
+    pub metric: String,
+    /// The estimate.
+    pub value: f64,
+    /// Lower end of the 95 % interval.
+    pub ci_low: f64,
+    /// Upper end of the 95 % interval.
+    pub ci_high: f64,
+}
