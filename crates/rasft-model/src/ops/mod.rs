@@ -1,0 +1,30 @@
+//! The numerical operations of the decoder, for training and for inference alike.
+//!
+//! Every op has a CPU kernel with forward and backward and a twin of the same name in [`plain`]; a call takes the
+//! kernel when all its tensors are f32 on the CPU, else the twin.
+//!
+//! Batch invariance: in a forward kernel, the result of a row has the same bits whatever other rows are present, how
+//! many they are, where the row stands, and how many threads run. It holds by construction: each output element is one
+//! chain of fused multiply-adds in the order of k, from 0, whatever the tiling; sums go through 16 lanes by index and
+//! one fixed tree; maxima do not depend on order. Backward passes give the same bits for any number of threads.
+
+mod attention;
+mod cached;
+mod check;
+mod cross_entropy;
+mod embedding;
+mod linear;
+pub mod plain;
+mod rms_norm;
+mod rope;
+mod swiglu;
+
+pub use attention::attention;
+pub use cached::{KvLayerMut, KvLayout, attention_cached};
+pub use check::OpError;
+pub use cross_entropy::linear_cross_entropy;
+pub use embedding::embedding;
+pub use linear::linear;
+pub use rms_norm::rms_norm;
+pub use rope::rope;
+pub use swiglu::swiglu;
