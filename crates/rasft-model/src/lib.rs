@@ -1,1 +1,29 @@
-//! rasft-model
+//! Decoder language models: directories, configuration, weights, computation, key/value cache, tokenizer, chat template.
+//!
+//! One decoder serves inference and training, for Qwen2/2.5, Llama and Qwen3 weights in Hugging Face layout. Invariant: a
+//! row of any result depends on its own sequence alone, bit for bit, never on what else is in the batch or on the number
+//! of threads. Absent on purpose: sampling (rasft-generate) and losses (rasft-learn).
+
+pub mod cache;
+pub mod config;
+pub mod decoder;
+pub mod detok;
+pub mod dir;
+pub mod error;
+pub mod item;
+pub mod ops;
+pub mod packed;
+pub mod template;
+pub mod tokenizer;
+pub mod weights;
+
+pub use cache::KvCache;
+pub use config::DecoderConfig;
+pub use decoder::{Decoder, LoadOptions, Trainable};
+pub use detok::Detokenizer;
+pub use dir::ModelDir;
+pub use error::{ErrorClass, ModelError};
+pub use packed::{Packed, Span};
+pub use template::{ChatTemplate, Message};
+pub use tokenizer::{SpecialText, Specials, TextCodec, Tokenizer};
+pub use weights::WeightsDtype;

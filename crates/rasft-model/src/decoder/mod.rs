@@ -1,0 +1,270 @@
+//! The decoder itself: embedding, blocks of attention and SwiGLU with residuals, final norm, output projection.
+//!
+//! One set of weights, two ways through them: [`Decoder::hidden`] over whole sequences (differentiable when the decoder is
+//! trainable) and [`Decoder::hidden_cached`] over their newest tokens with a key/value cache (never differentiable). Both
+//! give the same bits per row. Absent on purpose: padding, attention masks other than causal, dropout, sampling, losses.
+
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor, Var};
+
+use crate::cache::KvCache;
+use crate::config::DecoderConfig;
+use crate::dir::ModelDir;
+use crate::error::ModelError;
+use crate::ops;
+use crate::packed::Packed;
+use crate::weights::{self, WeightsDtype};
+
+mod block;
+mod init;
+mod rope_tables;
+mod save;
+
+use block::Network;
+use rope_tables::RopeTables;
+
+/// Whether gradients are recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Trainable {
+    /// Inference only.
+    #[default]
+    No,
+    /// Every parameter gets a gradient.
+    Yes,
+}
+
+/// How a model is brought into memory.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// Type of the weights in memory; f32 is what there is.
+    pub dtype: DType,
+    /// Where.
+    pub device: Device,
+    /// Whether gradients are recorded.
+    pub trainable: Trainable,
+}
+
+impl Default for LoadOptions {
+    /// f32 on the CPU, inference only.
+    fn default() -> Self {
+        Self { dtype: DType::F32, device: Device::Cpu, trainable: Trainable::No }
+    }
+}
+
+impl LoadOptions {
+    /// f32 on the CPU, with gradients.
+    #[must_use]
+    pub fn trainable() -> Self {
+        Self { trainable: Trainable::Yes, ..Self::default() }
+    }
+}
+
+/// A language model in memory.
+#[derive(Debug)]
+pub struct Decoder {
+    config: DecoderConfig,
+    parameters: Vec<(String, Var)>,
+    /// Weights that record gradients; `None` when the decoder is not trainable.
+    tracked: Option<Network>,
+    /// The same storage without gradients.
+    detached: Network,
+    rope: RopeTables,
+    device: Device,
+}
+
+impl Decoder {
+    /// Loads the weights of a model directory.
+    ///
+    /// # Errors
+    /// The config is not supported, or a tensor is missing, unexpected, misshapen or not finite.
+    pub fn load(dir: &ModelDir, options: &LoadOptions) -> Result<Self, ModelError> {
+        check_dtype(options)?;
+        let config = dir.config()?;
+        let parameters = weights::load(dir, &config, &options.device)?;
+        Self::assemble(config, parameters, options)
+    }
+
+    /// A random model: matrices from N(0, 0.02²), norms 1, biases 0; the same for the same config and seed everywhere.
+    ///
+    /// # Errors
+    /// The tensors cannot be made.
+    pub fn init(config: &DecoderConfig, seed: u64, options: &LoadOptions) -> Result<Self, ModelError> {
+        check_dtype(options)?;
+        let parameters = init::parameters(config, seed, &options.device)?;
+        Self::assemble(config.clone(), parameters, options)
+    }
+
+    fn assemble(config: DecoderConfig, parameters: Vec<(String, Var)>, options: &LoadOptions) -> Result<Self, ModelError> {
+        let detached = Network::new(&config, &parameters, Trainable::No)?;
+        let tracked = match options.trainable {
+            Trainable::Yes => Some(Network::new(&config, &parameters, Trainable::Yes)?),
+            Trainable::No => None,
+        };
+        let rope = RopeTables::new(&config, &options.device)?;
+        Ok(Self { config, parameters, tracked, detached, rope, device: options.device.clone() })
+    }
+
+    /// What the computation depends on.
+    #[must_use]
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    /// Where the weights are.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Whether gradients are recorded.
+    #[must_use]
+    pub fn trainable(&self) -> Trainable {
+        if self.tracked.is_some() { Trainable::Yes } else { Trainable::No }
+    }
+
+    /// Every parameter under its HF name, in the order of the forward pass; a tied model has no `lm_head.weight`.
+    ///
+    /// Values may be replaced in place (`Var::set`); the next call of any method sees them.
+    #[must_use]
+    pub fn parameters(&self) -> &[(String, Var)] {
+        &self.parameters
+    }
+
+    /// Number of scalars in all parameters.
+    #[must_use]
+    pub fn n_parameters(&self) -> usize {
+        self.parameters.iter().map(|(_, v)| v.elem_count()).sum()
+    }
+
+    /// Hidden states after the final norm, over whole sequences.
+    ///
+    /// # Shapes
+    /// T tokens → (T, D), f32; row t belongs to token t of the batch. Differentiable when the decoder is trainable.
+    ///
+    /// # Errors
+    /// The batch is empty, a span has a past, a token is not in the vocabulary, or a sequence is longer than
+    /// `max_position_embeddings`.
+    pub fn hidden(&self, batch: &Packed) -> Result<Tensor, ModelError> {
+        self.check_batch(batch)?;
+        if let Some(span) = batch.spans.iter().find(|s| s.past != 0) {
+            let past = span.past;
+            return Err(ModelError::Request(format!("a span has {past} cached tokens, but hidden() has no cache")));
+        }
+        let network = self.network();
+        network.forward(&self.config, &self.rope, batch, &mut block::Uncached)
+    }
+
+    /// Hidden states after the final norm of new tokens, whose predecessors are in the cache; never differentiable.
+    ///
+    /// The cache takes up the new tokens' keys and values. Row for row the same bits as [`Decoder::hidden`].
+    ///
+    /// # Shapes
+    /// T new tokens → (T, D), f32.
+    ///
+    /// # Errors
+    /// As [`Decoder::hidden`]; a span names an absent slot, a slot twice, another past than the slot holds, or overflows it.
+    pub fn hidden_cached(&self, batch: &Packed, cache: &mut KvCache) -> Result<Tensor, ModelError> {
+        self.check_batch(batch)?;
+        check_slots(batch, cache)?;
+        let hidden = self.detached.forward(&self.config, &self.rope, batch, &mut block::Cached(cache))?;
+        for span in &batch.spans {
+            cache.set_len(span.slot, span.past + span.len);
+        }
+        Ok(hidden)
+    }
+
+    /// Unnormalised scores of every token of the vocabulary.
+    ///
+    /// # Shapes
+    /// hidden (N, D) → (N, V), f32.
+    ///
+    /// # Errors
+    /// The shape does not fit.
+    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError> {
+        self.network().logits(hidden)
+    }
+
+    /// Log-probability of one target per row, without ever holding (N, V): `y_n = log softmax(h_n · Wᵀ)[target_n]`.
+    ///
+    /// # Shapes
+    /// hidden (N, D), N targets → (N), nats, f32; differentiable when the decoder is trainable.
+    ///
+    /// # Errors
+    /// The lengths differ or a target is not in the vocabulary.
+    ///
+    /// # Source
+    /// algorithm.md §11.
+    pub fn token_logprobs(&self, hidden: &Tensor, targets: &[u32]) -> Result<Tensor, ModelError> {
+        Ok(ops::linear_cross_entropy(hidden, self.network().head_weight(), targets)?)
+    }
+
+    /// Writes `model.safetensors` content under HF names to `path`, whole or not at all; the bytes depend on the values alone.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save_weights(&self, path: &Path, dtype: WeightsDtype) -> Result<(), ModelError> {
+        weights::save(&self.parameters, path, dtype)
+    }
+
+    /// Writes a whole model directory that transformers and this crate load: config, weights, and the tokenizer and
+    /// template files of `source`, if one is given. The directory must exist.
+    ///
+    /// # Errors
+    /// A file cannot be read or written.
+    pub fn save_dir(&self, dir: &Path, source: Option<&ModelDir>, dtype: WeightsDtype) -> Result<(), ModelError> {
+        save::side_files(&self.config, dir, source, dtype)?;
+        self.save_weights(&dir.join("model.safetensors"), dtype)
+    }
+
+    fn network(&self) -> &Network {
+        self.tracked.as_ref().unwrap_or(&self.detached)
+    }
+
+    fn check_batch(&self, batch: &Packed) -> Result<(), ModelError> {
+        if batch.is_empty() {
+            return Err(ModelError::Request("the batch has no token".into()));
+        }
+        let vocab = self.config.vocab_size;
+        if let Some(id) = batch.ids.iter().find(|id| **id as usize >= vocab) {
+            let detail = format!("token {id} is not in the vocabulary of {vocab}\n  hint: tokenizer and weights differ");
+            return Err(ModelError::Request(detail));
+        }
+        let longest = batch.spans.iter().map(|s| s.past + s.len).max().unwrap_or(0);
+        let limit = self.config.max_position_embeddings;
+        if longest > limit {
+            let detail = format!("a sequence of {longest} tokens exceeds max_position_embeddings {limit}\n  hint: lower --max-length");
+            return Err(ModelError::Request(detail));
+        }
+        Ok(())
+    }
+}
+
+fn check_dtype(options: &LoadOptions) -> Result<(), ModelError> {
+    if options.dtype == DType::F32 {
+        return Ok(());
+    }
+    Err(ModelError::Request(format!("weights in memory are f32, {:?} was asked for", options.dtype)))
+}
+
+fn check_slots(batch: &Packed, cache: &KvCache) -> Result<(), ModelError> {
+    let mut used = vec![false; cache.n_slots()];
+    for span in &batch.spans {
+        let slot = span.slot;
+        if slot >= used.len() {
+            return Err(ModelError::Request(format!("cache slot {slot} does not exist, there are {}", used.len())));
+        }
+        if std::mem::replace(&mut used[slot], true) {
+            return Err(ModelError::Request(format!("cache slot {slot} stands twice in one batch")));
+        }
+        if span.past != cache.len(slot) {
+            let held = cache.len(slot);
+            return Err(ModelError::Request(format!("a span continues after {} tokens, slot {slot} holds {held}", span.past)));
+        }
+        if span.past + span.len > cache.capacity() {
+            let (need, room) = (span.past + span.len, cache.capacity());
+            return Err(ModelError::Request(format!("slot {slot} would hold {need} tokens, its capacity is {room}")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! A Hugging Face model directory: which files are there, which a stage needs, and which make up its identity.
+//!
+//! A checkpoint of ours has the same layout plus `_manifest.json`, which is not part of the model. Absent on purpose:
+//! fetching (`hf:`), adapters and GGUF, which are turned into such a directory before they come here.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::config::{DecoderConfig, read_json};
+use crate::error::ModelError;
+
+/// Small files that identify a model, in the order they are hashed.
+const SMALL_FILES: [&str; 7] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    INDEX,
+];
+const INDEX: &str = "model.safetensors.index.json";
+const SINGLE: &str = "model.safetensors";
+
+/// A model directory whose `config.json` and weights are in place.
+#[derive(Debug, Clone)]
+pub struct ModelDir {
+    path: PathBuf,
+    weights: Vec<PathBuf>,
+    indexed: bool,
+}
+
+impl ModelDir {
+    /// Looks at the directory and finds its weights; reads no tensor.
+    ///
+    /// # Errors
+    /// The path is no directory, `config.json` or the weights are missing, or the index names absent files.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let path = path.as_ref();
+        let dir = Self::open_tokenizer_only(path)?;
+        let mut found = Self { weights: Vec::new(), indexed: false, ..dir };
+        found.need("config.json", "every stage", "give a Hugging Face model directory")?;
+        found.find_weights()?;
+        Ok(found)
+    }
+
+    /// As [`ModelDir::open`], but neither `config.json` nor weights have to be there: enough to tokenise.
+    ///
+    /// # Errors
+    /// The path is no directory.
+    pub fn open_tokenizer_only(path: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let path = path.as_ref();
+        if !path.is_dir() {
+            let detail = if path.exists() { "is a file, expected a directory" } else { "does not exist" };
+            let hint = "give a directory with config.json, tokenizer.json and model.safetensors";
+            return Err(ModelError::bad_file(path, detail, hint));
+        }
+        Ok(Self { path: path.to_path_buf(), weights: Vec::new(), indexed: false })
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The safetensors files, in the order of their names.
+    #[must_use]
+    pub fn weight_files(&self) -> &[PathBuf] {
+        &self.weights
+    }
+
+    /// The shard index, if the weights are sharded.
+    #[must_use]
+    pub fn weight_index(&self) -> Option<PathBuf> {
+        self.indexed.then(|| self.path.join(INDEX))
+    }
+
+    /// The resolved configuration.
+    ///
+    /// # Errors
+    /// See [`DecoderConfig::from_files`].
+    pub fn config(&self) -> Result<DecoderConfig, ModelError> {
+        DecoderConfig::from_files(&self.path.join("config.json"), self.find("generation_config.json").as_deref())
+    }
+
+    /// The path of a small file, if it is there.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<PathBuf> {
+        let path = self.path.join(name);
+        path.is_file().then_some(path)
+    }
+
+    /// The path of `tokenizer.json`.
+    ///
+    /// # Errors
+    /// It is missing; `stage` says who needs it.
+    pub fn require_tokenizer(&self, stage: &str) -> Result<PathBuf, ModelError> {
+        let hint = "convert the slow tokenizer with transformers' AutoTokenizer(...).save_pretrained";
+        self.need("tokenizer.json", &format!("{stage} (to tokenise text)"), hint)
+    }
+
+    /// The source of the chat template and the file it stands in.
+    ///
+    /// # Errors
+    /// Neither `chat_template.jinja` nor a `chat_template` in `tokenizer_config.json` is there; `stage` says who needs it.
+    pub fn require_template(&self, stage: &str) -> Result<(String, PathBuf), ModelError> {
+        self.template()?.ok_or_else(|| ModelError::Missing {
+            dir: self.path.clone(),
+            missing: "chat_template.jinja or a chat_template in tokenizer_config.json".into(),
+            needed_for: format!("{stage} (to write prompts as the model was taught)"),
+            hint: "a base model has none: choose the built-in ChatML template, or add chat_template.jinja".into(),
+        })
+    }
+
+    /// The chat template, if the model has one.
+    ///
+    /// `tokenizer_config.json` may hold one text or a list of named ones, of which `default` counts.
+    ///
+    /// # Errors
+    /// A file is there but unreadable.
+    pub fn template(&self) -> Result<Option<(String, PathBuf)>, ModelError> {
+        if let Some(path) = self.find("chat_template.jinja") {
+            let text = std::fs::read_to_string(&path).map_err(ModelError::io(&path))?;
+            return Ok(Some((text, path)));
+        }
+        let Some(path) = self.find("tokenizer_config.json") else { return Ok(None) };
+        let json = read_json(&path)?;
+        let text = match json.get("chat_template") {
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(Value::Array(named)) => named
+                .iter()
+                .find(|entry| entry.get("name").and_then(Value::as_str) == Some("default"))
+                .and_then(|entry| entry.get("template").and_then(Value::as_str))
+                .map(str::to_owned),
+            _ => None,
+        };
+        Ok(text.map(|t| (t, path)))
+    }
+
+    /// Every file the model's identity depends on, as (name, path), in a fixed order: the small files, then the weights.
+    #[must_use]
+    pub fn files_for_hash(&self) -> Vec<(String, PathBuf)> {
+        let mut files: Vec<(String, PathBuf)> = SMALL_FILES
+            .iter()
+            .filter(|name| **name != INDEX || self.indexed)
+            .filter_map(|name| self.find(name).map(|path| ((*name).to_owned(), path)))
+            .collect();
+        for path in &self.weights {
+            let name = path.strip_prefix(&self.path).unwrap_or(path).to_string_lossy().into_owned();
+            files.push((name, path.clone()));
+        }
+        files
+    }
+
+    fn need(&self, name: &str, needed_for: &str, hint: &str) -> Result<PathBuf, ModelError> {
+        self.find(name).ok_or_else(|| ModelError::Missing {
+            dir: self.path.clone(),
+            missing: name.to_owned(),
+            needed_for: needed_for.to_owned(),
+            hint: hint.to_owned(),
+        })
+    }
+
+    fn find_weights(&mut self) -> Result<(), ModelError> {
+        if let Some(single) = self.find(SINGLE) {
+            self.weights = vec![single];
+            return Ok(());
+        }
+        if let Some(index) = self.find(INDEX) {
+            self.weights = self.indexed_files(&index)?;
+            self.indexed = true;
+            return Ok(());
+        }
+        let other = ["adapter_config.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+        let hint = match other.into_iter().find(|name| self.find(name).is_some()) {
+            Some("adapter_config.json") => "this is a PEFT adapter: merge it into its base model first",
+            Some(_) => "these are pickled weights: save the model again with safe_serialization=True",
+            None => "give a Hugging Face model directory with safetensors weights",
+        };
+        let missing = format!("{SINGLE} or {INDEX}");
+        self.need(&missing, "every stage that runs the model", hint).map(|_| ())
+    }
+
+    fn indexed_files(&self, index: &Path) -> Result<Vec<PathBuf>, ModelError> {
+        let json = read_json(index)?;
+        let map = json.get("weight_map").and_then(Value::as_object).ok_or_else(|| {
+            ModelError::bad_file(index, "has no weight_map object", "fetch the index again")
+        })?;
+        let mut names: Vec<&str> = Vec::new();
+        for (tensor, file) in map {
+            let plain = |name: &&str| !name.is_empty() && !name.contains(['/', '\\']) && *name != "..";
+            let file = file.as_str().filter(plain).ok_or_else(|| {
+                ModelError::bad_file(index, format!("weight_map.{tensor} is not a plain file name"), "fetch the index again")
+            })?;
+            names.push(file);
+        }
+        names.sort_unstable();
+        names.dedup();
+        let hint = "fetch the missing shard again";
+        names.into_iter().map(|name| self.need(name, INDEX, hint)).collect()
+    }
+}
