@@ -11,10 +11,7 @@ static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// A name beside `path` that nobody else uses: hidden, and recognisable as temporary.
 pub fn temp_sibling(path: &Path) -> PathBuf {
-    let name = path
-        .file_name()
-        .map(|n| n.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     path.with_file_name(format!(".{name}.tmp-{}-{serial}", std::process::id()))
 }
@@ -29,9 +26,7 @@ pub(crate) fn parent(path: &Path) -> &Path {
 
 /// Forces a directory's entries to disk, so that a rename inside it survives a power cut.
 pub fn sync_dir(dir: &Path) -> Result<(), FsError> {
-    File::open(dir)
-        .and_then(|d| d.sync_all())
-        .map_err(FsError::on("sync the directory", dir))
+    File::open(dir).and_then(|d| d.sync_all()).map_err(FsError::on("sync the directory", dir))
 }
 
 /// A file that appears under its name only when [`AtomicFile::commit`] is called; dropped before, it leaves nothing.
@@ -53,11 +48,7 @@ impl AtomicFile {
             match OpenOptions::new().write(true).create_new(true).open(&temp) {
                 Ok(file) => {
                     let file = Some(BufWriter::with_capacity(1 << 18, file));
-                    return Ok(Self {
-                        path: path.to_owned(),
-                        temp,
-                        file,
-                    });
+                    return Ok(Self { path: path.to_owned(), temp, file });
                 }
                 // A killed process with our number left it; the next serial is free.
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
@@ -77,13 +68,8 @@ impl AtomicFile {
     /// When any of these fails; the temporary file is removed then.
     pub fn commit(mut self) -> Result<(), FsError> {
         let on = |action| FsError::on(action, &self.path);
-        let buffered = self
-            .file
-            .take()
-            .ok_or_else(|| on("commit")(io::Error::other("committed twice")))?;
-        let file = buffered
-            .into_inner()
-            .map_err(|e| on("write")(e.into_error()))?;
+        let buffered = self.file.take().ok_or_else(|| on("commit")(io::Error::other("committed twice")))?;
+        let file = buffered.into_inner().map_err(|e| on("write")(e.into_error()))?;
         file.sync_all().map_err(on("sync"))?;
         drop(file);
         std::fs::rename(&self.temp, &self.path).map_err(on("rename a temporary file to"))?;
@@ -130,10 +116,8 @@ mod tests {
     use super::*;
 
     fn names(dir: &Path) -> Vec<String> {
-        let mut names: Vec<String> = std::fs::read_dir(dir)
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<String> =
+            std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }

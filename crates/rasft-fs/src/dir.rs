@@ -30,9 +30,7 @@ pub fn create_dir_all(dir: &Path) -> Result<(), FsError> {
 /// When something cannot be opened or synced.
 pub fn sync_tree(dir: &Path) -> Result<(), FsError> {
     walk(dir, &mut |path, kind| match kind {
-        Kind::File => File::open(path)
-            .and_then(|f| f.sync_all())
-            .map_err(FsError::on("sync", path)),
+        Kind::File => File::open(path).and_then(|f| f.sync_all()).map_err(FsError::on("sync", path)),
         Kind::Dir => sync_dir(path),
     })
 }
@@ -156,10 +154,7 @@ fn make_writable(_dir: &Path) -> Result<(), FsError> {
 
 fn unsupported(e: rustix::io::Errno) -> bool {
     use rustix::io::Errno;
-    matches!(
-        e,
-        Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::OPNOTSUPP
-    )
+    matches!(e, Errno::INVAL | Errno::NOSYS | Errno::NOTSUP)
 }
 
 enum Kind {
@@ -168,10 +163,7 @@ enum Kind {
 }
 
 /// Visits every file below `path`, then the directory that holds it. Symbolic links are not followed.
-fn walk(
-    path: &Path,
-    visit: &mut dyn FnMut(&Path, Kind) -> Result<(), FsError>,
-) -> Result<(), FsError> {
+fn walk(path: &Path, visit: &mut dyn FnMut(&Path, Kind) -> Result<(), FsError>) -> Result<(), FsError> {
     let on = || FsError::on("list", path);
     let kind = fs::symlink_metadata(path).map_err(on())?.file_type();
     if kind.is_symlink() {
@@ -226,12 +218,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = dir_with(root.path(), "d", "x");
         set_read_only(&dir).unwrap();
-        assert!(
-            fs::metadata(dir.join("sub/f"))
-                .unwrap()
-                .permissions()
-                .readonly()
-        );
+        assert!(fs::metadata(dir.join("sub/f")).unwrap().permissions().readonly());
         let mut permissions = fs::metadata(dir.join("sub")).unwrap().permissions();
         permissions.set_readonly(true);
         fs::set_permissions(dir.join("sub"), permissions).unwrap();

@@ -19,11 +19,7 @@ pub struct FsError {
 impl FsError {
     /// Builds the error; use with `map_err(FsError::on("read", path))`.
     pub fn on(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FsError {
-        move |source| FsError {
-            action,
-            path: path.to_owned(),
-            source,
-        }
+        move |source| FsError { action, path: path.to_owned(), source }
     }
 
     /// The kind the operating system reported.
@@ -42,12 +38,8 @@ fn hint(source: &io::Error) -> &'static str {
         K::QuotaExceeded => {
             "\nhint: your disk quota is used up: free some space or point --store elsewhere, and run again; finished work is kept"
         }
-        K::ReadOnlyFilesystem => {
-            "\nhint: the file system is read-only: choose another --store or --out"
-        }
-        K::PermissionDenied => {
-            "\nhint: check the owner and permissions of the file and its directory"
-        }
+        K::ReadOnlyFilesystem => "\nhint: the file system is read-only: choose another --store or --out",
+        K::PermissionDenied => "\nhint: check the owner and permissions of the file and its directory",
         K::NotFound => "\nhint: check the spelling of the path",
         K::NotADirectory => "\nhint: a part of the path is a file, not a directory",
         _ => "",
@@ -60,8 +52,7 @@ mod tests {
 
     #[test]
     fn message_names_path_and_says_what_to_do() {
-        let error =
-            FsError::on("write", Path::new("/x/y"))(io::Error::from(io::ErrorKind::StorageFull));
+        let error = FsError::on("write", Path::new("/x/y"))(io::Error::from(io::ErrorKind::StorageFull));
         let text = error.to_string();
         assert!(text.starts_with("cannot write /x/y: "), "{text}");
         assert!(text.contains("\nhint: the disk is full"), "{text}");

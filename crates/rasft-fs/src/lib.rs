@@ -11,8 +11,7 @@ mod lock;
 
 pub use atomic::{AtomicFile, sync_dir, temp_sibling, write_atomic};
 pub use dir::{
-    Published, create_dir_all, publish_dir, remove_file, remove_tree, replace_dir, set_read_only,
-    sync_tree,
+    Published, create_dir_all, publish_dir, remove_file, remove_tree, replace_dir, set_read_only, sync_tree,
 };
 pub use error::FsError;
 pub use link::{Linked, link_or_copy, same_file};

@@ -24,18 +24,11 @@ pub fn link_or_copy(source: &Path, dest: &Path) -> Result<Linked, FsError> {
     match fs::hard_link(source, dest) {
         Ok(()) => Ok(Linked::Hard),
         // Another file system, one without links, a protected file, or a file with its last link used up.
-        Err(e)
-            if matches!(
-                e.kind(),
-                K::CrossesDevices | K::Unsupported | K::PermissionDenied | K::TooManyLinks
-            ) =>
-        {
+        Err(e) if matches!(e.kind(), K::CrossesDevices | K::Unsupported | K::PermissionDenied | K::TooManyLinks) => {
             copy(source, dest)?;
             Ok(Linked::Copied)
         }
-        Err(e) if e.kind() == K::NotFound && !source.exists() => {
-            Err(FsError::on("link", source)(e))
-        }
+        Err(e) if e.kind() == K::NotFound && !source.exists() => Err(FsError::on("link", source)(e)),
         Err(e) => Err(FsError::on("link to", dest)(e)),
     }
 }

@@ -60,19 +60,14 @@ impl FileLock {
 
     /// The lock counts only if `path` still leads to the file we locked: the holder before us may have removed it.
     fn settle(path: &Path, file: File) -> Option<Self> {
-        is_at(path, &file).then(|| Self {
-            path: path.to_owned(),
-            _file: file,
-        })
+        is_at(path, &file).then(|| Self { path: path.to_owned(), _file: file })
     }
 }
 
 fn open(path: &Path) -> Result<File, FsError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    options
-        .open(path)
-        .map_err(FsError::on("open the lock file", path))
+    options.open(path).map_err(FsError::on("open the lock file", path))
 }
 
 #[cfg(unix)]

@@ -1,0 +1,14 @@
+//! One file per table: its columns, their defaults in foreign files, and what follows from what.
+
+mod difficulty;
+mod eval_samples;
+mod eval_summary;
+mod metrics;
+mod mixture;
+mod problems;
+mod rejects;
+mod rollouts;
+mod solvability;
+mod verdicts;
+
+pub use rejects::RejectRow;
