@@ -2,7 +2,7 @@
 
 use crate::column::Column;
 use crate::table::Table;
-use crate::tables::RejectRow;
+use crate::tables::{PairRow, RejectRow};
 use crate::widen::describe;
 use rasft_types as t;
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ pub fn schema_json() -> Vec<SchemaFile> {
         contract::<t::EvalSampleRow>(),
         contract::<t::EvalSummaryRow>(),
         contract::<RejectRow>(),
+        contract::<PairRow>(),
     ]
 }
 

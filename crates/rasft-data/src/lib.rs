@@ -19,6 +19,9 @@ pub mod tables;
 mod widen;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use canonical::{hash_value, sorted};
 pub use column::{Column, Foreign, Site};
 pub use contract::{SchemaFile, schema_json};
@@ -28,5 +31,5 @@ pub use hash::{hash_file, hash128};
 pub use manifest::{Counts, FileInfo, InputRef, MANIFEST_FILE, Manifest, ShardInfo};
 pub use reader::Rows;
 pub use table::Table;
-pub use tables::RejectRow;
+pub use tables::{PairRow, RejectRow};
 pub use writer::{REJECTS_FILE, ShardWriter, part_name, write_rejects};

@@ -3,7 +3,7 @@
 use crate::column::Foreign;
 use crate::dataset::Shard;
 use crate::error::DataError;
-use crate::shard::{self, OpenShard, damaged};
+use crate::shard::{self, OpenShard};
 use crate::table::Table;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -47,11 +47,10 @@ impl<T: Table> Rows<T> {
                     self.open.insert(open)
                 }
             };
-            let Some(batch) = open.batches.next() else {
+            let Some(batch) = shard::guarded(&open.site.file, || open.batches.next().transpose())? else {
                 self.open = None;
                 continue;
             };
-            let batch = batch.map_err(|e| damaged(&open.site.file, e))?;
             let mut rows = T::decode(&batch, &open.site)?;
             if !open.site.native {
                 T::complete(&mut rows, &mut self.foreign);

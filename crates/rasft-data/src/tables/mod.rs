@@ -5,10 +5,12 @@ mod eval_samples;
 mod eval_summary;
 mod metrics;
 mod mixture;
+mod pairs;
 mod problems;
 mod rejects;
 mod rollouts;
 mod solvability;
 mod verdicts;
 
+pub use pairs::PairRow;
 pub use rejects::RejectRow;
