@@ -20,28 +20,10 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span], scale: f32)
     let [t, h, dh] = dims(OP, "q", q)?;
     let [tk, hkv, dk] = dims(OP, "k", k)?;
     let kv_fits = tk == t && dk == dh && hkv > 0 && h.is_multiple_of(hkv);
-    require(
-        kv_fits,
-        OP,
-        "k",
-        || format!("({t}, a divisor of {h}, {dh})"),
-        || format!("{:?}", k.dims()),
-    )?;
-    require(
-        v.dims() == k.dims(),
-        OP,
-        "v",
-        || format!("{:?}", k.dims()),
-        || format!("{:?}", v.dims()),
-    )?;
+    require(kv_fits, OP, "k", || format!("({t}, a divisor of {h}, {dh})"), || format!("{:?}", k.dims()))?;
+    require(v.dims() == k.dims(), OP, "v", || format!("{:?}", k.dims()), || format!("{:?}", v.dims()))?;
     check_spans(OP, spans, t)?;
-    require(
-        spans.iter().all(|s| s.past == 0),
-        OP,
-        "spans",
-        || "past 0".into(),
-        || format!("{spans:?}"),
-    )?;
+    require(spans.iter().all(|s| s.past == 0), OP, "spans", || "past 0".into(), || format!("{spans:?}"))?;
     plain::attention(q, k, v, spans, scale)
 }
 
@@ -58,11 +40,5 @@ pub(crate) fn check_spans(op: &'static str, spans: &[Span], rows: usize) -> Resu
         )?;
         next += span.len;
     }
-    require(
-        next == rows,
-        op,
-        "spans",
-        || format!("{rows} rows"),
-        || format!("{next} rows"),
-    )
+    require(next == rows, op, "spans", || format!("{rows} rows"), || format!("{next} rows"))
 }

@@ -25,12 +25,7 @@ pub struct KvLayout {
 impl KvLayout {
     /// A layout for `n_slots` sequences of at least `max_len` positions (rounded up to whole panels).
     pub fn new(n_slots: usize, n_kv_heads: usize, head_dim: usize, max_len: usize) -> Self {
-        Self {
-            n_slots,
-            n_kv_heads,
-            head_dim,
-            capacity: max_len.next_multiple_of(PANEL),
-        }
+        Self { n_slots, n_kv_heads, head_dim, capacity: max_len.next_multiple_of(PANEL) }
     }
 
     /// Number of f32 values one layer needs, for the keys and again for the values.
@@ -79,22 +74,14 @@ impl KvLayerMut<'_> {
         }
         let dh = self.layout.head_dim;
         for head in 0..self.layout.n_kv_heads {
-            let (src, dst) = (
-                self.layout.head_at(from, head),
-                self.layout.head_at(to, head),
-            );
-            self.keys
-                .copy_within(src..src + len.next_multiple_of(PANEL) * dh, dst);
+            let (src, dst) = (self.layout.head_at(from, head), self.layout.head_at(to, head));
+            self.keys.copy_within(src..src + len.next_multiple_of(PANEL) * dh, dst);
             self.values.copy_within(src..src + len * dh, dst);
         }
     }
 
     fn store(&mut self, k: &[f32], v: &[f32], spans: &[Span]) {
-        let KvLayout {
-            n_kv_heads,
-            head_dim: dh,
-            ..
-        } = self.layout;
+        let KvLayout { n_kv_heads, head_dim: dh, .. } = self.layout;
         for span in spans {
             for (row, position) in span.rows().zip(span.past..) {
                 for head in 0..n_kv_heads {
@@ -131,31 +118,14 @@ pub fn attention_cached(
     let kv: [usize; 3] = dims(OP, "k", k)?;
     let layout = cache.layout;
     let expected = [t, layout.n_kv_heads, layout.head_dim];
-    require(
-        kv == expected,
-        OP,
-        "k",
-        || format!("{expected:?}"),
-        || format!("{kv:?}"),
-    )?;
-    require(
-        v.dims() == kv,
-        OP,
-        "v",
-        || format!("{kv:?}"),
-        || format!("{:?}", v.dims()),
-    )?;
+    require(kv == expected, OP, "k", || format!("{expected:?}"), || format!("{kv:?}"))?;
+    require(v.dims() == kv, OP, "v", || format!("{kv:?}"), || format!("{:?}", v.dims()))?;
     let q_fits = dh == layout.head_dim && h.is_multiple_of(layout.n_kv_heads.max(1));
     require(
         q_fits,
         OP,
         "q",
-        || {
-            format!(
-                "heads × {} for {} kv heads",
-                layout.head_dim, layout.n_kv_heads
-            )
-        },
+        || format!("heads × {} for {} kv heads", layout.head_dim, layout.n_kv_heads),
         || format!("{:?}", q.dims()),
     )?;
     let n = layout.n_values();
@@ -170,11 +140,7 @@ pub fn attention_cached(
     check_spans(OP, spans, t)?;
     check_slots(OP, spans, &layout)?;
     let device = q.device();
-    let values = |t: &Tensor| {
-        t.flatten_all()?
-            .to_device(&candle_core::Device::Cpu)?
-            .to_vec1::<f32>()
-    };
+    let values = |t: &Tensor| t.flatten_all()?.to_device(&candle_core::Device::Cpu)?.to_vec1::<f32>();
     let (q, k, v) = (values(q)?, values(k)?, values(v)?);
     cache.store(&k, &v, spans);
     let mut out = vec![0f32; q.len()];
@@ -193,31 +159,14 @@ fn check_slots(op: &'static str, spans: &[Span], layout: &KvLayout) -> Result<()
             || format!("{} slots of {} positions", layout.n_slots, layout.capacity),
             || format!("{span:?}"),
         )?;
-        require(
-            !used[span.slot],
-            op,
-            "spans",
-            || "a slot per span".into(),
-            || format!("slot {} twice", span.slot),
-        )?;
+        require(!used[span.slot], op, "spans", || "a slot per span".into(), || format!("slot {} twice", span.slot))?;
         used[span.slot] = true;
     }
     Ok(())
 }
 
-fn attend(
-    q: &[f32],
-    cache: &KvLayerMut<'_>,
-    spans: &[Span],
-    h: usize,
-    scale: f32,
-    out: &mut [f32],
-) {
-    let KvLayout {
-        n_kv_heads,
-        head_dim: dh,
-        ..
-    } = cache.layout;
+fn attend(q: &[f32], cache: &KvLayerMut<'_>, spans: &[Span], h: usize, scale: f32, out: &mut [f32]) {
+    let KvLayout { n_kv_heads, head_dim: dh, .. } = cache.layout;
     for span in spans {
         for (row, position) in span.rows().zip(span.past..) {
             for head in 0..h {
@@ -240,9 +189,7 @@ fn attend_one(q: &[f32], keys: &[f32], values: &[f32], n_keys: usize, scale: f32
     let dh = q.len();
     let score = |j: usize| -> f32 {
         let panel = j / PANEL * PANEL * dh + j % PANEL;
-        q.iter().enumerate().fold(0.0, |sum, (d, &x)| {
-            (x * scale).mul_add(keys[panel + d * PANEL], sum)
-        })
+        q.iter().enumerate().fold(0.0, |sum, (d, &x)| (x * scale).mul_add(keys[panel + d * PANEL], sum))
     };
     let mut weights: Vec<f32> = (0..n_keys).map(score).collect();
     let top = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);

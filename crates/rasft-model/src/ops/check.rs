@@ -21,9 +21,7 @@ pub enum OpError {
         actual: String,
     },
     /// A tensor is a strided view.
-    #[error(
-        "{op}: {what}: expected a contiguous tensor, found strides {strides:?}\n  hint: call contiguous() on it"
-    )]
+    #[error("{op}: {what}: expected a contiguous tensor, found strides {strides:?}\n  hint: call contiguous() on it")]
     Strided {
         /// The op that was called.
         op: &'static str,
@@ -40,12 +38,7 @@ pub(crate) fn mismatch(
     expected: impl Display,
     actual: impl Display,
 ) -> candle_core::Error {
-    candle_core::Error::wrap(OpError::Shape {
-        op,
-        what,
-        expected: expected.to_string(),
-        actual: actual.to_string(),
-    })
+    candle_core::Error::wrap(OpError::Shape { op, what, expected: expected.to_string(), actual: actual.to_string() })
 }
 
 /// Fails unless `ok`; the texts are only made on failure.
@@ -56,66 +49,36 @@ pub(crate) fn require(
     expected: impl FnOnce() -> String,
     actual: impl FnOnce() -> String,
 ) -> Result<()> {
-    if ok {
-        Ok(())
-    } else {
-        Err(mismatch(op, what, expected(), actual()))
-    }
+    if ok { Ok(()) } else { Err(mismatch(op, what, expected(), actual())) }
 }
 
 /// The dimensions of a contiguous tensor of rank `R`.
-pub(crate) fn dims<const R: usize>(
-    op: &'static str,
-    what: &'static str,
-    tensor: &Tensor,
-) -> Result<[usize; R]> {
+pub(crate) fn dims<const R: usize>(op: &'static str, what: &'static str, tensor: &Tensor) -> Result<[usize; R]> {
     let found = tensor.dims();
     let Ok(dims) = <[usize; R]>::try_from(found) else {
-        return Err(mismatch(
-            op,
-            what,
-            format_args!("{R} dimensions"),
-            format_args!("{found:?}"),
-        ));
+        return Err(mismatch(op, what, format_args!("{R} dimensions"), format_args!("{found:?}")));
     };
     if !tensor.is_contiguous() {
-        return Err(candle_core::Error::wrap(OpError::Strided {
-            op,
-            what,
-            strides: tensor.stride().to_vec(),
-        }));
+        return Err(candle_core::Error::wrap(OpError::Strided { op, what, strides: tensor.stride().to_vec() }));
     }
     Ok(dims)
 }
 
 /// Whether the kernels of this module can run: f32 tensors in main memory.
 pub(crate) fn has_kernel(tensors: &[&Tensor]) -> bool {
-    tensors
-        .iter()
-        .all(|t| t.device().is_cpu() && t.dtype() == DType::F32)
+    tensors.iter().all(|t| t.device().is_cpu() && t.dtype() == DType::F32)
 }
 
 /// The values of a contiguous f32 CPU tensor.
-pub(crate) fn slice<'a>(
-    op: &'static str,
-    storage: &'a CpuStorage,
-    layout: &Layout,
-) -> Result<&'a [f32]> {
+pub(crate) fn slice<'a>(op: &'static str, storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let CpuStorage::F32(data) = storage else {
-        return Err(mismatch(
-            op,
-            "storage",
-            "f32",
-            format_args!("{:?}", storage_dtype(storage)),
-        ));
+        return Err(mismatch(op, "storage", "f32", format_args!("{:?}", storage_dtype(storage))));
     };
     match layout.contiguous_offsets() {
         Some((from, to)) => Ok(&data[from..to]),
-        None => Err(candle_core::Error::wrap(OpError::Strided {
-            op,
-            what: "storage",
-            strides: layout.stride().to_vec(),
-        })),
+        None => {
+            Err(candle_core::Error::wrap(OpError::Strided { op, what: "storage", strides: layout.stride().to_vec() }))
+        }
     }
 }
 

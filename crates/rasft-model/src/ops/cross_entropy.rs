@@ -18,27 +18,9 @@ pub fn linear_cross_entropy(h: &Tensor, w: &Tensor, targets: &[u32]) -> Result<T
     const OP: &str = "linear_cross_entropy";
     let [n, d] = dims(OP, "h", h)?;
     let [v, wd] = dims(OP, "w", w)?;
-    require(
-        wd == d,
-        OP,
-        "w",
-        || format!("(V, {d})"),
-        || format!("{:?}", w.dims()),
-    )?;
-    require(
-        targets.len() == n,
-        OP,
-        "targets",
-        || n.to_string(),
-        || targets.len().to_string(),
-    )?;
+    require(wd == d, OP, "w", || format!("(V, {d})"), || format!("{:?}", w.dims()))?;
+    require(targets.len() == n, OP, "targets", || n.to_string(), || targets.len().to_string())?;
     let top = targets.iter().copied().max().unwrap_or(0) as usize;
-    require(
-        n == 0 || top < v,
-        OP,
-        "targets",
-        || format!("below {v}"),
-        || top.to_string(),
-    )?;
+    require(n == 0 || top < v, OP, "targets", || format!("below {v}"), || top.to_string())?;
     plain::linear_cross_entropy(h, w, targets)
 }

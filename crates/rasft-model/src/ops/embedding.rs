@@ -14,12 +14,6 @@ pub fn embedding(table: &Tensor, ids: &[u32]) -> Result<Tensor> {
     const OP: &str = "embedding";
     let [v, _] = dims(OP, "table", table)?;
     let top = ids.iter().copied().max().unwrap_or(0) as usize;
-    require(
-        ids.is_empty() || top < v,
-        OP,
-        "ids",
-        || format!("below {v}"),
-        || top.to_string(),
-    )?;
+    require(ids.is_empty() || top < v, OP, "ids", || format!("below {v}"), || top.to_string())?;
     plain::embedding(table, ids)
 }

@@ -18,22 +18,10 @@ pub fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     const OP: &str = "linear";
     let [_, k] = dims(OP, "x", x)?;
     let [n, wk] = dims(OP, "w", w)?;
-    require(
-        wk == k,
-        OP,
-        "w",
-        || format!("(N, {k})"),
-        || format!("{:?}", w.dims()),
-    )?;
+    require(wk == k, OP, "w", || format!("(N, {k})"), || format!("{:?}", w.dims()))?;
     if let Some(bias) = bias {
         let [bn] = dims(OP, "bias", bias)?;
-        require(
-            bn == n,
-            OP,
-            "bias",
-            || format!("({n})"),
-            || format!("({bn})"),
-        )?;
+        require(bn == n, OP, "bias", || format!("({n})"), || format!("({bn})"))?;
     }
     plain::linear(x, w, bias)
 }

@@ -13,10 +13,14 @@ mod cached;
 mod check;
 mod cross_entropy;
 mod embedding;
+mod gemm;
 mod linear;
+mod microkernel;
+mod pack;
 pub mod plain;
 mod rms_norm;
 mod rope;
+mod simd;
 mod swiglu;
 
 pub use attention::attention;

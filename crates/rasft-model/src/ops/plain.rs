@@ -18,8 +18,7 @@ pub fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
 /// `y = x / sqrt(mean(x²) + eps) · weight` over the last dimension. # Shapes: x (…, D), weight (D) → (…, D).
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let mean = (x.sqr()?.sum_keepdim(D::Minus1)? * (1.0 / x.dim(D::Minus1)? as f64))?;
-    x.broadcast_div(&(mean + eps)?.sqrt()?)?
-        .broadcast_mul(weight)
+    x.broadcast_div(&(mean + eps)?.sqrt()?)?.broadcast_mul(weight)
 }
 
 /// `(a, b) → (a·cos − b·sin, b·cos + a·sin)` of the two halves of each head.
@@ -53,12 +52,8 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span], scale: f32)
     let mut sequences = Vec::with_capacity(spans.len());
     for span in spans {
         let mask = causal_mask(span.len, q.dtype(), q.device())?;
-        let part = |t: &Tensor, head: usize| {
-            t.narrow(0, span.start, span.len)?
-                .narrow(1, head, 1)?
-                .squeeze(1)?
-                .contiguous()
-        };
+        let part =
+            |t: &Tensor, head: usize| t.narrow(0, span.start, span.len)?.narrow(1, head, 1)?.squeeze(1)?.contiguous();
         let mut heads = Vec::with_capacity(q.dim(1)?);
         for head in 0..q.dim(1)? {
             let scores = (part(q, head)?.matmul(&part(k, head / group)?.t()?)? * f64::from(scale))?;
@@ -81,22 +76,12 @@ pub fn linear_cross_entropy(h: &Tensor, w: &Tensor, targets: &[u32]) -> Result<T
 }
 
 fn causal_mask(len: usize, dtype: DType, device: &Device) -> Result<Tensor> {
-    let values: Vec<f32> = (0..len * len)
-        .map(|at| {
-            if at % len > at / len {
-                f32::NEG_INFINITY
-            } else {
-                0.0
-            }
-        })
-        .collect();
+    let values: Vec<f32> = (0..len * len).map(|at| if at % len > at / len { f32::NEG_INFINITY } else { 0.0 }).collect();
     Tensor::from_vec(values, (len, len), device)?.to_dtype(dtype)
 }
 
 /// Softmax of the last dimension, in ops that candle differentiates.
 fn softmax(x: &Tensor) -> Result<Tensor> {
-    let exp = x
-        .broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?
-        .exp()?;
+    let exp = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
     exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)
 }

@@ -18,12 +18,6 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     const OP: &str = "rms_norm";
     let [d] = dims(OP, "weight", weight)?;
     let last = x.dims().last().copied().unwrap_or(0);
-    require(
-        d == last && d > 0,
-        OP,
-        "x",
-        || format!("(…, {d})"),
-        || format!("{:?}", x.dims()),
-    )?;
+    require(d == last && d > 0, OP, "x", || format!("(…, {d})"), || format!("{:?}", x.dims()))?;
     plain::rms_norm(x, weight, eps)
 }

@@ -18,34 +18,10 @@ pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) -> Result
     const OP: &str = "rope";
     let [t, _, dh] = dims(OP, "x", x)?;
     let [rows, half] = dims(OP, "cos", cos)?;
-    require(
-        half * 2 == dh,
-        OP,
-        "cos",
-        || format!("(P, {})", dh / 2),
-        || format!("{:?}", cos.dims()),
-    )?;
-    require(
-        sin.dims() == cos.dims(),
-        OP,
-        "sin",
-        || format!("{:?}", cos.dims()),
-        || format!("{:?}", sin.dims()),
-    )?;
-    require(
-        positions.len() == t,
-        OP,
-        "positions",
-        || t.to_string(),
-        || positions.len().to_string(),
-    )?;
+    require(half * 2 == dh, OP, "cos", || format!("(P, {})", dh / 2), || format!("{:?}", cos.dims()))?;
+    require(sin.dims() == cos.dims(), OP, "sin", || format!("{:?}", cos.dims()), || format!("{:?}", sin.dims()))?;
+    require(positions.len() == t, OP, "positions", || t.to_string(), || positions.len().to_string())?;
     let top = positions.iter().copied().max().unwrap_or(0) as usize;
-    require(
-        t == 0 || top < rows,
-        OP,
-        "positions",
-        || format!("below {rows}"),
-        || top.to_string(),
-    )?;
+    require(t == 0 || top < rows, OP, "positions", || format!("below {rows}"), || top.to_string())?;
     plain::rope(x, cos, sin, positions)
 }

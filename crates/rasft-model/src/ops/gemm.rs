@@ -1,0 +1,320 @@
+//! `C = A·B (+ C)` with the same bits for every tiling, batch and number of threads.
+//!
+//! Blocking, packing and the split into tasks follow sizes and threads freely, because each element is one chain of
+//! fused multiply-adds in the order of k whatever they are (see [`super::microkernel`]): a block of k continues the chain
+//! from what the previous block stored. Deliberately absent: any product of partial sums over k.
+
+#![expect(unsafe_code, reason = "tasks write disjoint tiles of one matrix")]
+
+use super::microkernel::{MR, NR, Tile, run};
+use super::pack::{Aligned, copy_rows, panels_of_transposed, transpose};
+use rayon::prelude::*;
+use std::mem::MaybeUninit;
+
+/// Chain length per block: 192 × 48 values of B fill three quarters of a 48 KiB first-level cache.
+const KC: usize = 192;
+/// Rows of A that one task passes over per panel of B.
+const MC: usize = 1024;
+/// Multiply-adds below which waking threads costs more than it gains.
+const SEQUENTIAL: usize = 1 << 17;
+
+/// The left operand, (M, K).
+#[derive(Clone, Copy)]
+pub(crate) enum Left<'a> {
+    /// `a[i, k]` at `i·ld + k`.
+    Rows { data: &'a [f32], ld: usize },
+    /// `a[i, k]` at `k·M + i`: a matrix stored transposed.
+    Transposed(&'a [f32]),
+}
+
+/// The right operand, (K, N).
+#[derive(Clone, Copy)]
+pub(crate) enum Right<'a> {
+    /// `b[k, j]` at `k·ld + j`.
+    Rows { data: &'a [f32], ld: usize },
+    /// `b[k, j]` at `j·ld + k`: a weight as stored.
+    Transposed { data: &'a [f32], ld: usize },
+    /// Panels of 48 columns, `panel, k, column in the panel`, padded to whole panels.
+    Panels(&'a [f32]),
+}
+
+/// Whether the chains start from 0 or from what C holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    Zero,
+    Kept,
+}
+
+/// A view of rows of A for one task.
+#[derive(Clone, Copy)]
+struct LeftView {
+    data: *const f32,
+    /// Between panels of 8 rows, between rows, between steps of k.
+    strides: [usize; 3],
+}
+
+#[derive(Clone, Copy)]
+struct Output {
+    data: *mut f32,
+    ld: usize,
+}
+// SAFETY: tasks write disjoint tiles.
+unsafe impl Send for Output {}
+// SAFETY: as above.
+unsafe impl Sync for Output {}
+// SAFETY: only read.
+unsafe impl Send for LeftView {}
+// SAFETY: only read.
+unsafe impl Sync for LeftView {}
+
+/// `c[i, j] = start + Σ_k a[i, k]·b[k, j]` on all threads, `c[i, j]` at `i·ldc + j`.
+pub(crate) fn gemm(m: usize, n: usize, k: usize, a: Left, b: Right, c: &mut [f32], ldc: usize, start: Start) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    check(m, n, k, &a, &b, c, ldc);
+    let threads = rayon::current_num_threads();
+    if threads == 1 || m * n * k <= SEQUENTIAL {
+        return gemm_here(m, n, k, a, b, c, ldc, start);
+    }
+    let mut packed = Aligned::zeros(0);
+    let left = left_view(m, k, a, &mut packed);
+    let out = Output { data: c.as_mut_ptr(), ld: ldc };
+    let panels = n.div_ceil(NR);
+    // Enough tasks for an even load, few enough that each is worth a wake-up.
+    let row_block = if panels >= 4 * threads { MC } else { m.div_ceil(4 * threads).next_multiple_of(MR).clamp(64, MC) };
+    let row_blocks = m.div_ceil(row_block);
+    let group = (panels * row_blocks / (8 * threads)).clamp(1, panels);
+    let groups = panels.div_ceil(group);
+    (0..groups * row_blocks).into_par_iter().with_max_len(1).for_each(|task| {
+        let rows = task / groups * row_block..(task / groups * row_block + row_block).min(m);
+        let columns = task % groups * group * NR..((task % groups + 1) * group * NR).min(n);
+        // SAFETY: the tasks' rectangles tile C; sizes were checked.
+        unsafe { block(rows, columns, k, left, &b, out, start) };
+    });
+}
+
+/// [`gemm`] on the calling thread alone, for use inside a task.
+pub(crate) fn gemm_here(m: usize, n: usize, k: usize, a: Left, b: Right, c: &mut [f32], ldc: usize, start: Start) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    check(m, n, k, &a, &b, c, ldc);
+    let mut packed = Aligned::zeros(0);
+    let left = left_view(m, k, a, &mut packed);
+    let out = Output { data: c.as_mut_ptr(), ld: ldc };
+    // SAFETY: C is borrowed mutably and sizes were checked.
+    unsafe { block(0..m, 0..n, k, left, &b, out, start) };
+}
+
+/// Panics unless every element lies inside its slice: the invariant under all `unsafe` of this file.
+fn check(m: usize, n: usize, k: usize, a: &Left, b: &Right, c: &[f32], ldc: usize) {
+    let within = |rows: usize, cols: usize, ld: usize, len: usize| {
+        rows == 0 || cols == 0 || (cols <= ld && (rows - 1) * ld + cols <= len)
+    };
+    assert!(within(m, n, ldc, c.len()), "gemm: C");
+    assert!(
+        match a {
+            Left::Rows { data, ld } => within(m, k, *ld, data.len()),
+            Left::Transposed(data) => within(k, m, m, data.len()),
+        },
+        "gemm: A"
+    );
+    assert!(
+        match b {
+            Right::Rows { data, ld } => within(k, n, *ld, data.len()),
+            Right::Transposed { data, ld } => within(n, k, *ld, data.len()),
+            Right::Panels(data) => n.div_ceil(NR) * NR * k <= data.len(),
+        },
+        "gemm: B"
+    );
+}
+
+fn left_view(m: usize, k: usize, a: Left, packed: &mut Aligned) -> LeftView {
+    match a {
+        Left::Rows { data, ld } => LeftView { data: data.as_ptr(), strides: [MR * ld, ld, 1] },
+        Left::Transposed(data) => {
+            *packed = panels_of_transposed(data, m, k);
+            LeftView { data: packed.as_slice().as_ptr(), strides: [MR * k, 1, MR] }
+        }
+    }
+}
+
+#[repr(align(64))]
+struct PanelBlock(MaybeUninit<[f32; KC * NR]>);
+
+/// One rectangle of C; `rows` start at a multiple of 8, `columns` at a multiple of 48.
+///
+/// # Safety
+/// The rectangle lies in C and is this caller's alone; A, B and C are as [`check`] asks.
+unsafe fn block(
+    rows: std::ops::Range<usize>,
+    columns: std::ops::Range<usize>,
+    k: usize,
+    a: LeftView,
+    b: &Right,
+    c: Output,
+    start: Start,
+) {
+    let mut scratch = PanelBlock(MaybeUninit::uninit());
+    let scratch = scratch.0.as_mut_ptr().cast::<f32>();
+    for col in columns.clone().step_by(NR) {
+        let cols = NR.min(columns.end - col);
+        let mut from = 0;
+        loop {
+            let len = KC.min(k - from);
+            // SAFETY: the block of B and the scratch hold `len` rows of `cols` columns.
+            let (b_at, b_row, b_padded) = unsafe { panel(b, k, from, len, col, cols, rows.len(), scratch) };
+            for row in rows.clone().step_by(MR) {
+                let tile = Tile {
+                    a: a.data.wrapping_add(row / MR * a.strides[0] + from * a.strides[2]),
+                    a_row: a.strides[1],
+                    a_col: a.strides[2],
+                    b: b_at,
+                    b_row,
+                    c: c.data.wrapping_add(row * c.ld + col),
+                    c_row: c.ld,
+                    k: len,
+                    rows: MR.min(rows.end - row),
+                    cols,
+                    b_padded,
+                    accumulate: from > 0 || start == Start::Kept,
+                };
+                // SAFETY: the tile lies in the rectangle.
+                unsafe { run(&tile) };
+            }
+            from += len;
+            if from >= k {
+                break;
+            }
+        }
+    }
+}
+
+/// Where the rows `from..from + len` of one panel of B can be read: `(address, stride, readable behind the last column)`.
+///
+/// # Safety
+/// As [`block`]; `scratch` has room for `KC` rows of 48.
+unsafe fn panel(
+    b: &Right,
+    k: usize,
+    from: usize,
+    len: usize,
+    col: usize,
+    cols: usize,
+    rows: usize,
+    scratch: *mut f32,
+) -> (*const f32, usize, bool) {
+    // SAFETY: indices stay inside B, the caller's promise.
+    unsafe {
+        match *b {
+            Right::Panels(data) => (data.as_ptr().add(col * k + from * NR), NR, true),
+            // Few rows do not earn the copy back.
+            Right::Rows { data, ld } if rows <= 2 * MR => (data.as_ptr().add(from * ld + col), ld, false),
+            Right::Rows { data, ld } => {
+                copy_rows(data.as_ptr().add(from * ld + col), ld, len, cols, scratch);
+                (scratch, NR, false)
+            }
+            Right::Transposed { data, ld } => {
+                transpose(data.as_ptr().add(col * ld + from), ld, len, cols, scratch, NR);
+                (scratch, NR, false)
+            }
+        }
+    }
+}
+
+/// Lays a right operand that is stored transposed, (N, K) in several pieces of rows, out in panels.
+pub(crate) fn pack_transposed(pieces: &[&[f32]], k: usize) -> Aligned {
+    let n: usize = pieces.iter().map(|piece| piece.len() / k.max(1)).sum();
+    let mut packed = Aligned::zeros(n.div_ceil(NR) * NR * k);
+    if n == 0 || k == 0 {
+        return packed;
+    }
+    let row = |mut j: usize| {
+        for piece in pieces {
+            if j < piece.len() / k {
+                return &piece[j * k..(j + 1) * k];
+            }
+            j -= piece.len() / k;
+        }
+        unreachable!("row index below the sum of the pieces' rows")
+    };
+    packed.as_mut_slice().par_chunks_mut(NR * k).enumerate().for_each(|(panel, out)| {
+        let mut rows = vec![0f32; NR * k];
+        let cols = NR.min(n - panel * NR);
+        for j in 0..cols {
+            rows[j * k..(j + 1) * k].copy_from_slice(row(panel * NR + j));
+        }
+        // SAFETY: `rows` holds `cols` rows of k values, `out` a panel of k × 48.
+        unsafe { transpose(rows.as_ptr(), k, k, cols, out.as_mut_ptr(), NR) };
+    });
+    packed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(n: usize, seed: f32) -> Vec<f32> {
+        (0..n).map(|i| (i as f32 * 0.37 + seed).sin()).collect()
+    }
+
+    fn transposed(x: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+        (0..cols).flat_map(|j| (0..rows).map(move |i| x[i * cols + j])).collect()
+    }
+
+    fn on<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(f)
+    }
+
+    #[test]
+    fn every_layout_and_thread_count_is_the_sequential_chain() {
+        for (m, n, k) in [(1, 1, 1), (9, 50, 0), (70, 100, 193), (65, 576, 576), (131, 97, 400), (200, 49, 385)] {
+            let (a, bt) = (values(m * k, 0.0), values(n * k, 1.0));
+            let (at, b) = (transposed(&a, m, k), transposed(&bt, n, k));
+            let packed = pack_transposed(&[&bt[..k * (n / 2)], &bt[k * (n / 2)..]], k);
+            let mut expected = values(m * n, 2.0);
+            for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                let dot = |s: f32, x: (&f32, &f32)| x.0.mul_add(*x.1, s);
+                expected[i * n + j] =
+                    a[i * k..(i + 1) * k].iter().zip(&bt[j * k..(j + 1) * k]).fold(expected[i * n + j], dot);
+            }
+            let lefts = [Left::Rows { data: &a, ld: k }, Left::Transposed(&at)];
+            let rights = [
+                Right::Rows { data: &b, ld: n },
+                Right::Transposed { data: &bt, ld: k },
+                Right::Panels(packed.as_slice()),
+            ];
+            for (left, right) in lefts.iter().flat_map(|l| rights.iter().map(move |r| (*l, *r))) {
+                for threads in [1, 2, 8] {
+                    let mut c = values(m * n, 2.0);
+                    on(threads, || gemm(m, n, k, left, right, &mut c, n, Start::Kept));
+                    let same = c.iter().zip(&expected).all(|(x, y)| x.to_bits() == y.to_bits());
+                    assert!(same, "({m}, {n}, {k}) on {threads} threads");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn zero_start_forgets_what_was_there() {
+        let mut c = vec![f32::NAN; 4];
+        gemm(2, 2, 0, Left::Transposed(&[]), Right::Rows { data: &[], ld: 2 }, &mut c, 2, Start::Zero);
+        assert_eq!(c, [0.0; 4]);
+    }
+
+    #[test]
+    #[should_panic(expected = "gemm: A")]
+    fn a_short_operand_is_refused() {
+        gemm(
+            3,
+            1,
+            2,
+            Left::Rows { data: &[0.0; 5], ld: 2 },
+            Right::Rows { data: &[0.0; 2], ld: 1 },
+            &mut [0.0; 3],
+            1,
+            Start::Zero,
+        );
+    }
+}

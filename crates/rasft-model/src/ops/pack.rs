@@ -1,0 +1,175 @@
+//! Laying matrices out for the microkernel: right operands in panels of 48 columns, transposed left operands in panels
+//! of 8 rows. Packing copies values and never changes a result.
+
+#![expect(unsafe_code, reason = "works on raw blocks of matrices and with vector intrinsics")]
+
+use super::microkernel::{MR, NR};
+use super::simd::{Level, level};
+use rayon::prelude::*;
+
+/// One cache line of values; a vector of these is aligned for whole-register loads.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Line([f32; 16]);
+
+/// Values aligned to cache lines.
+#[derive(Clone)]
+pub(crate) struct Aligned {
+    lines: Vec<Line>,
+}
+
+impl Aligned {
+    /// `len` zeros, rounded up to whole lines.
+    pub fn zeros(len: usize) -> Self {
+        Self { lines: vec![Line([0.0; 16]); len.div_ceil(16)] }
+    }
+
+    pub fn as_slice(&self) -> &[f32] {
+        // SAFETY: a `Line` is exactly 16 values without padding.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * 16) }
+    }
+
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        // SAFETY: as above, and the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * 16) }
+    }
+}
+
+/// Copies `b[k, j]` at `src + k·ld + j` (k rows, `cols` ≤ 48 columns) to `dst[k·48 + j]`; columns behind are not touched.
+///
+/// # Safety
+/// Source and destination are valid and apart.
+pub(crate) unsafe fn copy_rows(src: *const f32, ld: usize, k: usize, cols: usize, dst: *mut f32) {
+    for row in 0..k {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if cols == NR {
+                std::ptr::copy_nonoverlapping(src.add(row * ld), dst.add(row * NR), NR);
+            } else {
+                std::ptr::copy_nonoverlapping(src.add(row * ld), dst.add(row * NR), cols);
+            }
+        }
+    }
+}
+
+/// Copies `b[k, j]` at `src + j·ld + k` (a weight as stored) to `dst[k·stride + j]`; columns behind are not touched.
+///
+/// # Safety
+/// Source and destination are valid and apart.
+pub(crate) unsafe fn transpose(src: *const f32, ld: usize, k: usize, cols: usize, dst: *mut f32, stride: usize) {
+    let (mut full_k, mut full_cols) = (0, 0);
+    #[cfg(target_arch = "x86_64")]
+    if level() == Level::Avx512 {
+        (full_k, full_cols) = (k / 16 * 16, cols / 16 * 16);
+        for j in (0..full_cols).step_by(16) {
+            for at in (0..full_k).step_by(16) {
+                // SAFETY: a whole 16 × 16 block inside both matrices, on a CPU with the features.
+                unsafe { avx512::transpose_16(src.add(j * ld + at), ld, dst.add(at * stride + j), stride) };
+            }
+        }
+    }
+    for j in 0..cols {
+        let from = if j < full_cols { full_k } else { 0 };
+        for at in from..k {
+            // SAFETY: inside both matrices.
+            unsafe { *dst.add(at * stride + j) = *src.add(j * ld + at) };
+        }
+    }
+}
+
+/// Lays `a[i, k]` at `src[k·m + i]` (m × k, stored transposed) out in panels of 8 rows: `panel, k, row in the panel`.
+pub(crate) fn panels_of_transposed(src: &[f32], m: usize, k: usize) -> Aligned {
+    let mut packed = Aligned::zeros(m.div_ceil(MR) * MR * k);
+    let groups = packed.as_mut_slice()[..m.div_ceil(MR) * MR * k].par_chunks_mut((MR * k * 8).max(1));
+    groups.enumerate().for_each(|(group, panels)| {
+        // Eight panels at a time, so that each row of the source is read a few cache lines at a time.
+        for at in 0..k {
+            for (panel, out) in panels.chunks_exact_mut(MR * k).enumerate() {
+                let from = (group * 8 + panel) * MR;
+                let rows = MR.min(m - from);
+                out[at * MR..][..rows].copy_from_slice(&src[at * m + from..][..rows]);
+            }
+        }
+    });
+    packed
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+
+    /// Transposes a 16 × 16 block: interleave pairs of rows, then pairs of pairs, then quarters.
+    ///
+    /// # Safety
+    /// Both blocks are valid; the CPU has AVX-512F and DQ.
+    #[target_feature(enable = "avx512f,avx512dq")]
+    pub(super) unsafe fn transpose_16(src: *const f32, ld: usize, dst: *mut f32, stride: usize) {
+        let mut r = [_mm512_setzero_ps(); 16];
+        for i in 0..16 {
+            // SAFETY: the caller's promise.
+            r[i] = unsafe { _mm512_loadu_ps(src.add(i * ld)) };
+        }
+        let mut t = r;
+        for i in (0..16).step_by(2) {
+            t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+            t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+        }
+        for i in (0..16).step_by(4) {
+            let pair = |x| _mm512_castps_pd(x);
+            r[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(pair(t[i]), pair(t[i + 2])));
+            r[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(pair(t[i]), pair(t[i + 2])));
+            r[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(pair(t[i + 1]), pair(t[i + 3])));
+            r[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(pair(t[i + 1]), pair(t[i + 3])));
+        }
+        // r[4g + c] now holds, in its quarter q, column 4q + c of rows 4g..4g + 4.
+        for c in 0..4 {
+            let even = _mm512_shuffle_f32x4::<0x88>(r[c], r[4 + c]);
+            let odd = _mm512_shuffle_f32x4::<0xdd>(r[c], r[4 + c]);
+            let even_high = _mm512_shuffle_f32x4::<0x88>(r[8 + c], r[12 + c]);
+            let odd_high = _mm512_shuffle_f32x4::<0xdd>(r[8 + c], r[12 + c]);
+            let columns = [
+                (c, _mm512_shuffle_f32x4::<0x88>(even, even_high)),
+                (8 + c, _mm512_shuffle_f32x4::<0xdd>(even, even_high)),
+                (4 + c, _mm512_shuffle_f32x4::<0x88>(odd, odd_high)),
+                (12 + c, _mm512_shuffle_f32x4::<0xdd>(odd, odd_high)),
+            ];
+            for (column, values) in columns {
+                // SAFETY: the caller's promise.
+                unsafe { _mm512_storeu_ps(dst.add(column * stride), values) };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transpose_moves_every_value() {
+        for (k, cols) in [(1, 1), (16, 16), (33, 48), (40, 31), (64, 17)] {
+            let ld = k + 3;
+            let src: Vec<f32> = (0..cols * ld).map(|i| i as f32).collect();
+            let mut dst = vec![-1f32; k * NR];
+            // SAFETY: `cols` rows of `ld` values, `k` rows of 48.
+            unsafe { transpose(src.as_ptr(), ld, k, cols, dst.as_mut_ptr(), NR) };
+            for (at, row) in dst.chunks_exact(NR).enumerate() {
+                for (j, &value) in row.iter().enumerate() {
+                    let expected = if j < cols { src[j * ld + at] } else { -1.0 };
+                    assert_eq!(value, expected, "({k}, {cols}) at ({at}, {j})");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn panels_hold_every_value() {
+        for (m, k) in [(1, 1), (8, 5), (70, 3), (131, 9)] {
+            let src: Vec<f32> = (0..m * k).map(|i| i as f32).collect();
+            let packed = panels_of_transposed(&src, m, k);
+            for (i, at) in (0..m).flat_map(|i| (0..k).map(move |at| (i, at))) {
+                assert_eq!(packed.as_slice()[i / MR * MR * k + at * MR + i % MR], src[at * m + i]);
+            }
+        }
+    }
+}
