@@ -1,0 +1,95 @@
+//! Answers in words.
+
+use super::Value;
+use crate::expr::Expr;
+use crate::lex::{Bracket, Kind, Stream};
+use crate::words::number_from_words;
+
+/// The words of an answer that is nothing but words; `None` for mathematics.
+///
+/// Letters alone are ambiguous: `xy` is a product, `no` and `ellipse` are words. Text commands are words, so is any run
+/// of three letters or more that names no function, and everything beside such a run.
+pub(super) fn words_of(stream: &Stream) -> Option<String> {
+    let mut words: Vec<&str> = Vec::new();
+    let mut certain = false;
+    for token in &stream.tokens {
+        match &token.kind {
+            Kind::Text(t) => {
+                certain = true;
+                words.push(t);
+            }
+            Kind::Word(w) => {
+                if crate::parse::is_function_name(w)
+                    || (w.len() > 1 && matches!(w.as_str(), "pi" | "oo" | "inf" | "infinity" | "sqrt"))
+                {
+                    return None;
+                }
+                certain |= w.len() > 2 || is_short_word(w);
+                words.push(w);
+            }
+            Kind::Op('.' | ',' | '-' | '!' | '?' | ';' | ':' | '\'' | '"')
+            | Kind::Open(Bracket::Brace)
+            | Kind::Close(Bracket::Brace) => {}
+            _ => return None,
+        }
+    }
+    let separated = stream.tokens.iter().any(|t| matches!(t.kind, Kind::Op(',' | ';')));
+    let list_of_letters = separated && !words.iter().any(|w| w.len() > 2 && !matches!(*w, "and"));
+    (certain && !list_of_letters && !words.is_empty()).then(|| words.join(" "))
+}
+
+fn is_short_word(w: &str) -> bool {
+    matches!(w.to_ascii_lowercase().as_str(), "no" | "up" | "ok" | "na" | "dne" | "it" | "is")
+}
+
+/// Words as a value: a number in words, or words; "the answer is" and the like are dropped.
+pub(super) fn word_value(words: &str) -> Value {
+    let kept = strip_lead(words);
+    match number_from_words(kept) {
+        Some(n) => Value::Scalar(Expr::Num(num_rational::BigRational::from_integer(n.into())), None),
+        None => Value::Words(normal_words(kept)),
+    }
+}
+
+/// What follows "answer:", "the answer is" and the like.
+pub(super) fn strip_lead(words: &str) -> &str {
+    let mut rest = words.trim();
+    for lead in ["the ", "final ", "correct ", "answer", " is", ":"] {
+        let head = rest.get(..lead.len()).unwrap_or_default();
+        if head.eq_ignore_ascii_case(lead) {
+            rest = &rest[lead.len()..];
+        }
+    }
+    let consumed = words.trim().len() - rest.len();
+    // "the ellipse" loses its article in normal_words; here only a full lead-in goes.
+    if consumed >= "answer".len() { rest.trim() } else { words.trim() }
+}
+
+/// Lower case, single blanks, no punctuation or articles, a few synonyms.
+pub fn normal_words(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let words: Vec<&str> = lower
+        .split(|c: char| !(c.is_alphanumeric() || c == '\''))
+        .map(|w| w.trim_matches('\''))
+        .filter(|w| !w.is_empty() && !matches!(*w, "the" | "a" | "an"))
+        .collect();
+    let joined = words.join(" ");
+    match joined.as_str() {
+        "no solutions" | "there is no solution" | "there are no solutions" | "has no solution" => {
+            "no solution".to_owned()
+        }
+        "dne" | "doesn't exist" | "limit does not exist" | "it does not exist" => "does not exist".to_owned(),
+        "y" => "yes".to_owned(),
+        "it is undefined" | "not defined" => "undefined".to_owned(),
+        _ => joined,
+    }
+}
+
+/// Whether one normalised phrase says the same as another: equal, or a one-word verdict followed by its reason.
+pub fn is_word_answer(a: &str, b: &str) -> bool {
+    if a == b {
+        return true;
+    }
+    let squeezed = |s: &str| s.replace([' ', '\''], "");
+    squeezed(a) == squeezed(b)
+}

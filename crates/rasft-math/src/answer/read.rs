@@ -1,0 +1,283 @@
+//! The reader: typed values from tokens.
+
+use super::split::{by_op, joint, parts, top_level};
+use super::{Rel, Value, prose, relation};
+use crate::budget::{Budget, Exhausted};
+use crate::lex::{Bracket, Kind, Stream};
+use crate::parse::{ParseError, Parser, canonical_text};
+use crate::units;
+
+pub(super) struct Reader<'a> {
+    pub stream: &'a Stream,
+    pub budget: &'a Budget,
+}
+
+type Read = Result<Value, Exhausted>;
+
+impl Reader<'_> {
+    pub(super) fn answer(&self) -> Read {
+        let (start, end) = self.trim(0, self.stream.tokens.len());
+        if start >= end {
+            return Ok(Value::Opaque(String::new()));
+        }
+        self.value(start, end)
+    }
+
+    /// Without lead-ins ("Answer:"), sentence punctuation, and side conditions ("where …").
+    fn trim(&self, mut start: usize, mut end: usize) -> (usize, usize) {
+        while start < end {
+            match self.stream.kind(start) {
+                Some(Kind::Op('.' | ',' | ';' | ':' | '=' | '≈' | '→' | '\n' | '&')) => start += 1,
+                Some(Kind::Text(t)) if end > start + 1 && prose::strip_lead(t).is_empty() => start += 1,
+                Some(Kind::Text(t)) if end > start + 1 && t.ends_with(':') => start += 1,
+                _ => break,
+            }
+        }
+        let mut cut = end;
+        top_level(self.stream, start, end, |i, kind| {
+            if let Kind::Text(t) | Kind::Word(t) = kind {
+                let first = t
+                    .split(|c: char| !c.is_alphabetic())
+                    .find(|w| !w.is_empty())
+                    .unwrap_or_default()
+                    .to_ascii_lowercase();
+                if matches!(first.as_str(), "where" | "for" | "with" | "if" | "when" | "since" | "because") && i > start
+                {
+                    cut = cut.min(i);
+                }
+            }
+        });
+        end = cut;
+        while end > start
+            && matches!(self.stream.kind(end - 1), Some(Kind::Op('.' | ',' | ';' | ':' | '\n' | '&' | '?')))
+        {
+            end -= 1;
+        }
+        (start, end)
+    }
+
+    fn value(&self, start: usize, end: usize) -> Read {
+        self.budget.spend(1 + (end - start) as u64)?;
+        let (start, end) = self.unwrap_braces(start, end);
+        if start >= end {
+            return Ok(Value::Opaque(String::new()));
+        }
+        let (items, joint) = parts(self.stream, start, end);
+        if items.len() > 1 {
+            let values = items.iter().map(|(a, b)| self.value(*a, *b)).collect::<Result<Vec<_>, _>>()?;
+            return Ok(Value::List(values, joint));
+        }
+        let (start, end) = items.first().copied().unwrap_or((start, end));
+        if !relation::signs(self.stream, start, end).is_empty() {
+            return self.relation(start, end);
+        }
+        if let Some(value) = self.set_algebra(start, end)? {
+            return Ok(value);
+        }
+        if let Some(value) = self.bracketed(start, end)? {
+            return Ok(value);
+        }
+        self.scalar(start, end)
+    }
+
+    /// `{{x}}` is x, at any level.
+    fn unwrap_braces(&self, mut start: usize, mut end: usize) -> (usize, usize) {
+        while end > start + 1
+            && self.stream.kind(start) == Some(&Kind::Open(Bracket::Brace))
+            && self.stream.partner(start) == Some(end - 1)
+        {
+            start += 1;
+            end -= 1;
+        }
+        (start, end)
+    }
+
+    fn relation(&self, start: usize, end: usize) -> Read {
+        let signs = relation::signs(self.stream, start, end);
+        let mut terms = Vec::with_capacity(signs.len() + 1);
+        let mut rels = Vec::with_capacity(signs.len());
+        let mut from = start;
+        for (i, rel) in &signs {
+            // "≤ =" and the like: an empty term merges two signs.
+            if *i > from || terms.is_empty() {
+                terms.push(self.term(from, *i)?);
+                rels.push(*rel);
+            }
+            from = i + 1;
+        }
+        if from >= end {
+            rels.pop();
+        } else {
+            terms.push(self.term(from, end)?);
+        }
+        if rels.is_empty() {
+            return Ok(terms.pop().unwrap_or_else(|| Value::Opaque(String::new())));
+        }
+        Ok(Value::Relation(terms, rels))
+    }
+
+    /// One side of a relation; the left side may be a label in words.
+    fn term(&self, start: usize, end: usize) -> Read {
+        if start >= end {
+            return Ok(Value::Words(String::new()));
+        }
+        let value = self.value(start, end)?;
+        let is_label = matches!(value, Value::Opaque(_))
+            && (start..end).any(|i| matches!(self.stream.kind(i), Some(Kind::Text(_))));
+        Ok(if is_label { Value::Words(canonical_text(self.stream, start, end)) } else { value })
+    }
+
+    /// Unions and differences.
+    fn set_algebra(&self, start: usize, end: usize) -> Result<Option<Value>, Exhausted> {
+        let without = by_op(self.stream, start, end, '∖');
+        if let [(a, b), (c, d)] = without[..] {
+            return Ok(Some(Value::Without(Box::new(self.value(a, b)?), Box::new(self.value(c, d)?))));
+        }
+        let parts = by_op(self.stream, start, end, '∪');
+        if parts.len() < 2 {
+            return Ok(None);
+        }
+        let values = parts.into_iter().map(|(a, b)| self.value(a, b)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some(Value::Union(values)))
+    }
+
+    /// A range that is one bracketed whole.
+    fn bracketed(&self, start: usize, end: usize) -> Result<Option<Value>, Exhausted> {
+        // `t(0, 4]`: a letter before an interval is its variable.
+        let first = if matches!(self.stream.kind(start), Some(Kind::Word(_))) && self.is_half_open(start + 1, end) {
+            start + 1
+        } else {
+            start
+        };
+        let whole = self.stream.partner(first) == Some(end.wrapping_sub(1)) && end > first + 1;
+        if !whole {
+            return Ok(match self.stream.kind(start) {
+                Some(Kind::Cmd(c)) if c == "emptyset" && end == start + 1 => Some(Value::Set(Vec::new())),
+                _ => None,
+            });
+        }
+        let (Some(open), Some(close)) =
+            (self.stream.kind(first).and_then(Kind::opens), self.stream.kind(end - 1).and_then(Kind::closes))
+        else {
+            return Ok(None);
+        };
+        let (a, b) = (first + 1, end - 1);
+        match open {
+            Bracket::Set => self.set(a, b).map(Some),
+            Bracket::Env => self.matrix(first, end),
+            Bracket::Paren | Bracket::Square | Bracket::Angle => self.row(open, close, a, b),
+            _ => Ok(None),
+        }
+    }
+
+    fn is_half_open(&self, start: usize, end: usize) -> bool {
+        let kinds = (self.stream.kind(start), end.checked_sub(1).and_then(|i| self.stream.kind(i)));
+        matches!(
+            kinds,
+            (Some(Kind::Open(Bracket::Paren)), Some(Kind::Close(Bracket::Square)))
+                | (Some(Kind::Open(Bracket::Square)), Some(Kind::Close(_)))
+        ) && self.stream.partner(start) == end.checked_sub(1)
+    }
+
+    fn row(&self, open: Bracket, close: Bracket, a: usize, b: usize) -> Result<Option<Value>, Exhausted> {
+        let mut commas = false;
+        let mut words = false;
+        top_level(self.stream, a, b, |_, kind| match kind {
+            Kind::Op(',' | ';') => commas = true,
+            kind => words |= joint(kind).is_some(),
+        });
+        if commas && !words {
+            let items = parts(self.stream, a, b).0.iter().map(|(s, e)| self.value(*s, *e)).collect::<Result<_, _>>()?;
+            return Ok(Some(Value::Row { open, close, items }));
+        }
+        // Parentheses around one thing.
+        let inner = self.value(a, b)?;
+        Ok(match inner {
+            Value::Opaque(_) => None,
+            Value::Scalar(e, None) if open == Bracket::Square => {
+                Some(Value::Row { open, close, items: vec![Value::Scalar(e, None)] })
+            }
+            other => Some(other),
+        })
+    }
+
+    fn set(&self, a: usize, b: usize) -> Read {
+        if a >= b {
+            return Ok(Value::Set(Vec::new()));
+        }
+        let mut bar = None;
+        top_level(self.stream, a, b, |i, kind| {
+            if matches!(kind, Kind::Op('|' | ':')) && bar.is_none() {
+                bar = Some(i);
+            }
+        });
+        if let Some(bar) = bar.filter(|i| *i > a && *i + 1 < b) {
+            let symbol = match self.value(a, bar)? {
+                Value::Scalar(e, _) => e,
+                // {x ∈ ℝ | …}
+                Value::Relation(terms, rels) if rels == [Rel::In] => match terms.into_iter().next() {
+                    Some(Value::Scalar(e, _)) => e,
+                    _ => return Ok(self.opaque(a, b)),
+                },
+                _ => return Ok(self.opaque(a, b)),
+            };
+            return Ok(Value::Builder(symbol, Box::new(self.value(bar + 1, b)?)));
+        }
+        Ok(match self.value(a, b)? {
+            Value::List(items, _) => Value::Set(items),
+            Value::Opaque(_) => self.opaque(a, b),
+            one => Value::Set(vec![one]),
+        })
+    }
+
+    fn matrix(&self, begin: usize, end: usize) -> Result<Option<Value>, Exhausted> {
+        match self.stream.kind(begin) {
+            Some(Kind::Begin(name))
+                if matches!(name.as_str(), "pmatrix" | "bmatrix" | "matrix" | "array" | "smallmatrix" | "Bmatrix") => {}
+            _ => return Ok(None),
+        }
+        let mut rows = Vec::new();
+        for (a, b) in by_op(self.stream, begin + 1, end - 1, '\n') {
+            if a >= b {
+                continue;
+            }
+            let cells = by_op(self.stream, a, b, '&')
+                .into_iter()
+                .map(|(s, e)| self.value(s, e))
+                .collect::<Result<Vec<_>, _>>()?;
+            rows.push(cells);
+        }
+        let regular = rows.first().is_some_and(|first: &Vec<Value>| rows.iter().all(|r| r.len() == first.len()));
+        Ok(regular.then_some(Value::Matrix(rows)))
+    }
+
+    fn scalar(&self, start: usize, end: usize) -> Read {
+        let ratio = by_op(self.stream, start, end, ':');
+        if ratio.len() > 1 {
+            let mut terms = Vec::new();
+            for (a, b) in ratio {
+                match self.value(a, b)? {
+                    Value::Scalar(e, _) => terms.push(e),
+                    _ => return Ok(self.opaque(start, end)),
+                }
+            }
+            return Ok(Value::Ratio(terms));
+        }
+        if start >= end {
+            return Ok(self.opaque(start, end));
+        }
+        match Parser::new(self.stream, start, end, self.budget).prefix() {
+            Ok((expr, at)) if at == end => Ok(Value::Scalar(expr, None)),
+            Ok((expr, at)) => Ok(match units::read(self.stream, at, end) {
+                Some(unit) => Value::Scalar(expr, Some(unit)),
+                None => self.opaque(start, end),
+            }),
+            Err(ParseError::Budget(e)) => Err(e),
+            Err(ParseError::Unreadable) => Ok(self.opaque(start, end)),
+        }
+    }
+
+    fn opaque(&self, start: usize, end: usize) -> Value {
+        Value::Opaque(canonical_text(self.stream, start, end))
+    }
+}

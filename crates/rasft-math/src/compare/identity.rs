@@ -1,0 +1,230 @@
+//! Identities: expressions equal, or proportional, wherever both are defined.
+//!
+//! Rational functions are decided modulo a prime; everything else at fixed points with error bounds. A verdict "equal"
+//! needs several points at which both sides are defined and agree to far more digits than a coincidence would.
+
+use super::decimal::{EXACT_DIGITS, approximation, may_stand};
+use super::{Compared, Comparer, Same};
+use crate::budget::Exhausted;
+use crate::eval::ball::Ball;
+use crate::eval::dd::Dd;
+use crate::eval::numeric::{Evaluator, Mode};
+use crate::eval::points::{COMPLEX, INTEGER, Point, REAL};
+use crate::eval::{Stop, modular};
+use crate::expr::{Expr, Func};
+use crate::verifier::Tolerance;
+use rasft_types::Method;
+
+/// Points at which both sides must agree before an identity is believed.
+const ENOUGH: usize = 4;
+/// Points that suffice if no more are in the common domain.
+const FEW: usize = 2;
+
+/// What one point says.
+enum Vote {
+    Agree,
+    Differ,
+    /// Out of domain, or too imprecise.
+    Silent,
+}
+
+impl Comparer<'_> {
+    /// Whether x = y identically.
+    pub(super) fn identity(&self, x: &Expr, y: &Expr) -> Compared {
+        let symbols = !x.is_constant() || !y.is_constant();
+        if !symbols && let Some(same) = self.decimal_constant(x, y)? {
+            return Ok(same);
+        }
+        match self.modular_equal(x, y)? {
+            Some(true) => return Ok(Same::Yes(Method::Symbolic)),
+            Some(false) => return Ok(Same::No),
+            None => {}
+        }
+        if !symbols {
+            return self.constants(x, y);
+        }
+        self.at_points(&[x, y], &mut |v| agreement(v[0], v[1]))
+    }
+
+    /// Whether f = c·g for a constant c ≠ 0 (c > 0 if `positive`).
+    pub(super) fn proportional(&self, f: &Expr, g: &Expr, positive: bool) -> Compared {
+        if !positive && let Some(answer) = self.modular_proportional(f, g)? {
+            return Ok(Same::from_bool(answer, Method::Symbolic));
+        }
+        let mut first: Option<Ball> = None;
+        self.at_points(&[f, g], &mut |v| {
+            let Some(ratio) = v[0].div(v[1]) else { return Vote::Silent };
+            if ratio.may_be_zero() {
+                return if v[0].err == 0.0 { Vote::Differ } else { Vote::Silent };
+            }
+            if positive && ratio.re.hi < 0.0 {
+                return Vote::Differ;
+            }
+            match first {
+                None => {
+                    first = Some(ratio);
+                    Vote::Agree
+                }
+                Some(r) => agreement(r, ratio),
+            }
+        })
+    }
+
+    fn modular(&self, e: &Expr, salt: u64) -> Result<Option<modular::Residue>, Exhausted> {
+        match modular::eval(e, salt, self.budget) {
+            Ok(v) => Ok(Some(v)),
+            Err(Stop::Budget(e)) => Err(e),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn modular_equal(&self, x: &Expr, y: &Expr) -> Result<Option<bool>, Exhausted> {
+        for salt in [101, 102] {
+            let (Some(a), Some(b)) = (self.modular(x, salt)?, self.modular(y, salt)?) else { return Ok(None) };
+            if !a.same(b) {
+                return Ok(Some(false));
+            }
+        }
+        Ok(Some(true))
+    }
+
+    fn modular_proportional(&self, f: &Expr, g: &Expr) -> Result<Option<bool>, Exhausted> {
+        let mut first = None;
+        for salt in [101, 102, 103] {
+            let (Some(a), Some(b)) = (self.modular(f, salt)?, self.modular(g, salt)?) else { return Ok(None) };
+            let (a, b) = (a.n, b.n);
+            if a == 0 || b == 0 {
+                return Ok(if a == b { None } else { Some(false) });
+            }
+            match first {
+                None => first = Some((a, b)),
+                Some((p, q)) if modular::mul(p, b) != modular::mul(q, a) => return Ok(Some(false)),
+                Some(_) => {}
+            }
+        }
+        Ok(Some(true))
+    }
+
+    /// A decimal literal against an irrational constant.
+    fn decimal_constant(&self, x: &Expr, y: &Expr) -> Result<Option<Same>, Exhausted> {
+        let (decimal, other) = match (approximation(x), approximation(y)) {
+            (Some(d), None) => (d, y),
+            (None, Some(d)) => (d, x),
+            _ => return Ok(None),
+        };
+        let relative = match self.options.tolerance {
+            Some(Tolerance::Relative(r)) => Some(r),
+            _ => None,
+        };
+        if !may_stand(&decimal, self.options) && relative.is_none() {
+            // Irrational against a short decimal: never equal, whatever the value.
+            return Ok(Some(Same::No));
+        }
+        let Some(value) = self.constant(other, Mode::Real)? else { return Ok(None) };
+        let (Some(center), Some(unit)) = (Dd::from_rational(&decimal.value), Dd::from_rational(&decimal.unit)) else {
+            return Ok(None);
+        };
+        let distance = (value.re - center).hi.abs();
+        let near = may_stand(&decimal, self.options) && distance <= unit.hi * (1.0 + 1e-9) + value.err;
+        let tolerated = relative.is_some_and(|r| distance <= r * center.hi.abs().max(value.re.hi.abs()));
+        debug_assert!(EXACT_DIGITS > 0);
+        Ok(Some(Same::from_bool(near || tolerated, Method::Numeric)))
+    }
+
+    fn constant(&self, e: &Expr, mode: Mode) -> Result<Option<Ball>, Exhausted> {
+        match (Evaluator { mode, at: &REAL[0], budget: self.budget }).eval(e) {
+            Ok(v) => Ok(Some(v)),
+            Err(Stop::Budget(e)) => Err(e),
+            // Too large to evaluate is a question of work, not of mathematics.
+            Err(Stop::Huge) => Err(Exhausted),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn constants(&self, x: &Expr, y: &Expr) -> Compared {
+        for mode in [Mode::Real, Mode::Complex] {
+            let (a, b) = (self.constant(x, mode)?, self.constant(y, mode)?);
+            if let (Some(a), Some(b)) = (a, b) {
+                return Ok(match agreement(a, b) {
+                    Vote::Agree => Same::Yes(Method::Numeric),
+                    Vote::Differ => Same::No,
+                    Vote::Silent => Same::Unknown,
+                });
+            }
+        }
+        Ok(Same::Unknown)
+    }
+
+    /// Votes at real, then integer, then complex points until there are enough.
+    fn at_points(&self, exprs: &[&Expr; 2], vote: &mut dyn FnMut(&[Ball; 2]) -> Vote) -> Compared {
+        let integers_only = exprs.iter().any(|e| e.any(&mut is_discrete));
+        let sets: &[&[Point]] = if integers_only { &[&INTEGER] } else { &[&REAL, &INTEGER, &COMPLEX] };
+        let mut huge = false;
+        for set in sets {
+            let mut agreed = 0;
+            for point in *set {
+                let evaluator = Evaluator { mode: point.mode(), at: point, budget: self.budget };
+                let mut values = [Ball::real(Dd::ZERO); 2];
+                let mut defined = true;
+                for (slot, e) in values.iter_mut().zip(exprs) {
+                    match evaluator.eval(e) {
+                        Ok(v) => *slot = v,
+                        Err(Stop::Budget(e)) => return Err(e),
+                        Err(stop) => {
+                            huge |= stop == Stop::Huge;
+                            defined = false;
+                            break;
+                        }
+                    }
+                }
+                if !defined {
+                    continue;
+                }
+                match vote(&values) {
+                    Vote::Agree => agreed += 1,
+                    Vote::Differ => return Ok(Same::No),
+                    Vote::Silent => {}
+                }
+                if agreed >= ENOUGH {
+                    return Ok(Same::Yes(Method::Symbolic));
+                }
+            }
+            if agreed >= FEW {
+                return Ok(Same::Yes(Method::Symbolic));
+            }
+        }
+        if huge { Err(Exhausted) } else { Ok(Same::Unknown) }
+    }
+}
+
+/// Functions of integers applied to symbols.
+fn is_discrete(e: &Expr) -> bool {
+    match e {
+        Expr::Func(
+            Func::Fact
+            | Func::DoubleFact
+            | Func::Binom
+            | Func::Perm
+            | Func::Floor
+            | Func::Ceil
+            | Func::Gcd
+            | Func::Lcm
+            | Func::Mod,
+            args,
+        ) => args.iter().any(|a| !a.is_constant()),
+        Expr::Range { from, to, .. } => !from.is_constant() || !to.is_constant(),
+        _ => false,
+    }
+}
+
+/// Compares two discs: apart, or together and small enough for that to mean something.
+fn agreement(a: Ball, b: Ball) -> Vote {
+    let Some(d) = a.sub(b) else { return Vote::Silent };
+    let distance = d.re.hi.abs().max(d.im.hi.abs());
+    if distance > d.err {
+        return Vote::Differ;
+    }
+    let size = a.size().max(b.size());
+    let precise = d.err <= size * 1e-18 || (size <= d.err && d.err <= 1e-22);
+    if precise { Vote::Agree } else { Vote::Silent }
+}

@@ -1,0 +1,76 @@
+//! Scalars and quantities.
+
+use super::decimal::{approximation, stands_for, within_tolerance};
+use super::{Compared, Comparer, Same};
+use crate::budget::Exhausted;
+use crate::eval::{Stop, exact};
+use crate::expr::Expr;
+use crate::units::Unit;
+use crate::verifier::{Percent, UnitMismatch};
+use num_rational::BigRational;
+use num_traits::One;
+use rasft_types::Method;
+
+impl Comparer<'_> {
+    /// Scalars with their units.
+    pub(super) fn quantities(&self, x: &Expr, u: Option<&Unit>, y: &Expr, v: Option<&Unit>) -> Compared {
+        let (Some(u), Some(v)) = (u, v) else { return self.scalars(x, y) };
+        match u.conversion(v) {
+            Some(factor) if factor.is_one() => self.scalars(x, y),
+            Some(factor) => self.scalars(&Expr::Mul(vec![x.clone(), Expr::Num(factor)]), y),
+            None if self.options.unit_mismatch == UnitMismatch::Ignore => self.scalars(x, y),
+            None => Ok(Same::No),
+        }
+    }
+
+    /// Scalars.
+    pub(super) fn scalars(&self, x: &Expr, y: &Expr) -> Compared {
+        if x == y {
+            return Ok(Same::Yes(Method::Exact));
+        }
+        if let (Expr::Based { base: a, .. }, Expr::Based { base: b, .. }) = (x, y)
+            && a != b
+        {
+            // 204_5 and 54 (in base ten) are one number, 204_5 and 204_6 never are what was asked for.
+            return Ok(Same::No);
+        }
+        let same = self.plain_scalars(x, y)?;
+        if same.is_yes() || self.options.percent == Percent::Strict {
+            return Ok(same);
+        }
+        match (x, y) {
+            (Expr::Percent(a), b) | (b, Expr::Percent(a)) if !matches!(b, Expr::Percent(_)) => self.plain_scalars(a, b),
+            _ => Ok(same),
+        }
+    }
+
+    fn plain_scalars(&self, x: &Expr, y: &Expr) -> Compared {
+        let (a, b) = (self.rational(x)?, self.rational(y)?);
+        match (&a, &b) {
+            (Ok(a), Ok(b)) => Ok(self.rationals(x, a, y, b)),
+            // An undefined expression is equal only to itself, and that was asked before.
+            (Err(Stop::Undefined), _) | (_, Err(Stop::Undefined)) => Ok(Same::No),
+            _ => self.identity(x, y),
+        }
+    }
+
+    /// The exact value, budget failures apart.
+    fn rational(&self, e: &Expr) -> Result<Result<BigRational, Stop>, Exhausted> {
+        match exact::eval(e, self.budget) {
+            Err(Stop::Budget(e)) => Err(e),
+            other => Ok(other),
+        }
+    }
+
+    fn rationals(&self, x: &Expr, a: &BigRational, y: &Expr, b: &BigRational) -> Same {
+        if a == b {
+            return Same::Yes(Method::Numeric);
+        }
+        let stands = match (approximation(x), approximation(y)) {
+            (Some(p), None) => stands_for(&p, b, self.options),
+            (None, Some(q)) => stands_for(&q, a, self.options),
+            _ => false,
+        };
+        Same::from_bool(stands || within_tolerance(a, b, self.options), Method::Numeric)
+    }
+}

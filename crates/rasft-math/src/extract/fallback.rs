@@ -1,0 +1,56 @@
+//! Without box or phrase: the last line that holds mathematics.
+
+use super::{Extracted, Source};
+
+/// The last `$…$` or number of the last line that has one.
+pub(super) fn last_line(text: &str) -> Option<Extracted> {
+    text.lines().rev().find_map(|line| last_math(line).or_else(|| last_number(line)))
+}
+
+fn last_math(line: &str) -> Option<Extracted> {
+    let mut dollars = line.match_indices('$').map(|(i, _)| i).filter(|i| !line[..*i].ends_with('\\'));
+    let mut last = None;
+    while let (Some(a), Some(b)) = (dollars.next(), dollars.next()) {
+        if b > a + 1 {
+            last = Some(&line[a + 1..b]);
+        }
+    }
+    if let (Some(a), Some(b)) = (line.rfind("\\("), line.rfind("\\)"))
+        && b > a + 2
+    {
+        last = Some(&line[a + 2..b]);
+    }
+    // A formula's answer follows its last equals sign, which the reader knows; money (`$5 and $6`) is no formula.
+    let content = last.map(str::trim).filter(|c| !c.is_empty() && !c.contains(" and "))?;
+    Some(Extracted::new(content, Source::LastMath))
+}
+
+/// The last number of a line: digits with separators, decimals, a simple fraction, a sign that is not a minus between
+/// two numbers.
+fn last_number(line: &str) -> Option<Extracted> {
+    let chars: Vec<(usize, char)> = line.char_indices().collect();
+    let is_digit =
+        |i: usize| chars.get(i).is_some_and(|(_, c)| c.is_numeric() && c.to_digit(36).is_none_or(|d| d < 10));
+    let mut end = (0..chars.len()).rev().find(|i| is_digit(*i))? + 1;
+    let mut start = end - 1;
+    let inside = |i: usize, c: char| {
+        let joins = matches!(c, '.' | ',' | '/') && i > 0 && is_digit(i - 1) && is_digit(i + 1);
+        joins || (c == '.' && is_digit(i + 1) && (i == 0 || !is_digit(i - 1)))
+    };
+    while start > 0 && (is_digit(start - 1) || inside(start - 1, chars[start - 1].1)) {
+        start -= 1;
+    }
+    let sign = start.checked_sub(1).filter(|i| matches!(chars[*i].1, '-' | '−'));
+    if let Some(i) = sign {
+        let before = line[..chars[i].0].trim_end().chars().next_back();
+        if !before.is_some_and(|c| c.is_alphanumeric() || matches!(c, ')' | '}')) {
+            start = i;
+        }
+    }
+    if chars.get(end).is_some_and(|(_, c)| *c == '%') {
+        end += 1;
+    }
+    let from = chars[start].0;
+    let to = chars.get(end).map_or(line.len(), |(i, _)| *i);
+    Some(Extracted::new(&line[from..to], Source::LastNumber))
+}
