@@ -136,7 +136,7 @@ mod tests {
         let read: KeyParams = serde_json::from_str(text).unwrap();
         assert_eq!(read.key(), base().key());
         // A change here throws every store away.
-        assert_eq!(base().key().as_str(), "GOLDEN");
+        assert_eq!(base().key().as_str(), "43571a629e72a3905cd03142dbcd5a37be44eb7fc0579c0b53811b699c5d7fc1");
     }
 
     #[test]

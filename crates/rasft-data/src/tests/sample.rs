@@ -28,19 +28,19 @@ pub(super) fn data_set<T: Table>(dir: &Path, rows: &[T], n_shards: usize) -> Man
 
 pub(super) fn problem(i: usize) -> Problem {
     let code = CodeSpec {
-        entry_point: (i % 2 == 0).then(|| "f".to_owned()),
+        entry_point: (i.is_multiple_of(2)).then(|| "f".to_owned()),
         setup: "import math".to_owned(),
         tests: (0..i % 4).map(|t| format!("assert f({t}) == {i}")).collect(),
         prompt_is_prefix: i % 2 == 1,
     };
     Problem {
         problem_id: format!("{i:032x}"),
-        domain: if i % 3 == 0 { Domain::Code } else { Domain::Math },
+        domain: if i.is_multiple_of(3) { Domain::Code } else { Domain::Math },
         source: "synthetic".to_owned(),
         prompt: format!("Was ist {i} × ½? 你好"),
         expert_response: (i % 5 != 0).then(|| format!("it is {i}\n\\boxed{{{i}}}")),
         answer: (i % 3 != 0).then(|| i.to_string()),
-        code: (i % 3 == 0).then_some(code),
+        code: (i.is_multiple_of(3)).then_some(code),
         meta: "{}".to_owned(),
     }
 }
@@ -49,10 +49,10 @@ pub(super) fn difficulty(i: usize) -> DifficultyRow {
     DifficultyRow {
         problem_id: format!("{i:032x}"),
         expert_tokens: i as u32,
-        expert_nll: if i % 4 == 0 { f32::NAN } else { 0.1 * i as f32 },
+        expert_nll: if i.is_multiple_of(4) { f32::NAN } else { 0.1 * i as f32 },
         route: Route::ALL[i % Route::ALL.len()],
         action: RouteAction::ALL[i % RouteAction::ALL.len()],
-        in_hard_pool: i % 2 == 0,
+        in_hard_pool: i.is_multiple_of(2),
     }
 }
 
@@ -78,14 +78,14 @@ pub(super) fn verdict(i: usize) -> Verdict {
         problem_id: r.problem_id,
         sample_index: r.sample_index,
         outcome: Outcome::ALL[i % Outcome::ALL.len()],
-        correct: i % Outcome::ALL.len() == 0,
+        correct: i.is_multiple_of(Outcome::ALL.len()),
         method: Method::ALL[i % Method::ALL.len()],
-        extracted: (i % 2 == 0).then(|| "½".to_owned()),
-        usable: i % 3 == 0,
+        extracted: (i.is_multiple_of(2)).then(|| "½".to_owned()),
+        usable: i.is_multiple_of(3),
         rejected_by: Rejection::ALL[..i % Rejection::ALL.len()].to_vec(),
-        duplicate_of: (i % 7 == 0).then(|| "d".repeat(32)),
-        tests_passed: (i % 3 == 0).then_some(i as u32),
-        tests_total: (i % 3 == 0).then_some(u32::MAX),
+        duplicate_of: (i.is_multiple_of(7)).then(|| "d".repeat(32)),
+        tests_passed: (i.is_multiple_of(3)).then_some(i as u32),
+        tests_total: (i.is_multiple_of(3)).then_some(u32::MAX),
         detail: None,
     }
 }
@@ -104,7 +104,7 @@ pub(super) fn solvability(i: usize) -> Solvability {
         difficulty_ratio: 1.0 / 3.0,
         expert_reward: 0.7,
         group_rewards: vec![0.7, 1.0, -0.0],
-        group_advantages: (i % 2 == 0).then(|| vec![f64::MIN_POSITIVE, 0.1 + 0.2]),
+        group_advantages: (i.is_multiple_of(2)).then(|| vec![f64::MIN_POSITIVE, 0.1 + 0.2]),
         expert_weight: 1.0,
         rollout_weights: vec![0.5; i % 3],
         rollout_ids: vec!["r".repeat(32); i % 3],

@@ -1,0 +1,94 @@
+//! `explain`, `ls`, `show`, `lineage`, input hashes.
+
+use super::*;
+
+#[test]
+fn a_miss_names_the_fields_that_changed() {
+    let (_dir, store) = store();
+    let base = params("import", 1, &[]);
+    let none = store.explain("import", &base).unwrap();
+    assert_eq!((none.hit, none.n_entries, none.nearest), (false, 0, None));
+    for seed in [1, 2, 3] {
+        make(&store, "import", &params("import", seed, &[]), &[problem(seed)]);
+    }
+    assert!(store.explain("import", &base).unwrap().hit);
+    let mut changed = params("import", 2, &[]);
+    changed.params["sampling"]["temperature"] = json!(1.0);
+    changed.inputs.insert("model".to_owned(), "ab".to_owned());
+    let nearest = store.explain("import", &changed).unwrap().nearest.unwrap();
+    assert_eq!(nearest.key, params("import", 2, &[]).key());
+    let fields: BTreeMap<_, _> = nearest.differences.into_iter().map(|d| (d.field, (d.before, d.now))).collect();
+    let expected = [
+        ("inputs.model", (None, Some(json!("ab")))),
+        ("params.sampling.temperature", (Some(json!(0.7)), Some(json!(1.0)))),
+    ];
+    assert_eq!(fields, expected.map(|(field, values)| (field.to_owned(), values)).into());
+}
+
+#[test]
+fn listing_and_showing() {
+    let (dir, store) = store();
+    let data = problems(&store, 1);
+    let shard = make(&store, "import/shards", &params("import", 9, &[]), &[problem(5)]).0;
+    let listed = store.ls().unwrap();
+    assert_eq!(listed.iter().map(|l| l.place.as_str()).collect::<Vec<_>>(), ["import", "import/shards"]);
+    assert_eq!((listed[0].rows, listed[0].bytes, &listed[0].key), (20, data.bytes(), &data.key));
+    let out = dir.path().join("out");
+    store.view(&data, &out).unwrap();
+    for what in [&data.key.as_str()[..12], out.to_str().unwrap(), out.join(part_name(0)).to_str().unwrap()] {
+        let details = store.show(what).unwrap();
+        assert_eq!((details.entry.key, details.params), (data.key.clone(), params("import", 1, &[])));
+    }
+    assert_eq!(store.show(shard.key.as_str()).unwrap().entry.place, "import/shards");
+    for what in ["", "zz", "/nowhere"] {
+        assert!(matches!(store.show(what), Err(StoreError::NoSuchEntry { .. })), "{what}");
+    }
+    problems(&store, 7);
+    for seed in 0..40 {
+        problems(&store, seed);
+    }
+    let first = store.ls().unwrap()[0].key.as_str()[..1].to_owned();
+    let doubles = store.ls().unwrap().iter().filter(|l| l.key.as_str().starts_with(&first)).count();
+    assert!(doubles == 1 || matches!(store.show(&first), Err(StoreError::Ambiguous { .. })));
+}
+
+#[test]
+fn lineage_walks_back_to_every_input() {
+    let (dir, store) = store();
+    let data = problems(&store, 1);
+    let rows: Vec<_> = (0..3).map(difficulty).collect();
+    let model = checkpoint(&store, 0, &[]);
+    let hard = make(&store, "difficulty", &params("difficulty", 1, &[("problems", &data), ("model", &model)]), &rows).0;
+    let mut p = params("train", 1, &[("mixture", &hard), ("problems", &data)]);
+    p.inputs.insert("outside".to_owned(), "ee".repeat(32));
+    let staging = store.staging("train", &p).unwrap();
+    let mut m = manifest::<Problem>(&p);
+    m.inputs.get_mut("outside").unwrap().path = Some("/models/base".to_owned());
+    let last = store.publish(staging, m).unwrap();
+    let out = dir.path().join("out");
+    store.view(&last, &out).unwrap();
+    let tree = store.lineage(out.to_str().unwrap()).unwrap();
+    assert_eq!(tree.hash, last.content_hash().unwrap());
+    let roles: Vec<&str> = tree.inputs.iter().map(|n| n.role.as_str()).collect();
+    assert_eq!(roles, ["mixture", "outside", "problems"]);
+    let deep: Vec<_> =
+        tree.inputs[0].inputs.iter().map(|n| (n.role.as_str(), n.place.as_deref(), n.repeated)).collect();
+    assert_eq!(deep, [("model", Some("train"), false), ("problems", Some("import"), false)]);
+    assert_eq!(tree.inputs[1].path.as_deref(), Some(Path::new("/models/base")));
+    assert_eq!((tree.inputs[1].place.clone(), tree.inputs[2].repeated), (None, true));
+    assert_eq!(store.lineage(hard.key.as_str()).unwrap().inputs.len(), 2);
+}
+
+#[test]
+fn inputs_of_every_kind_have_a_hash() {
+    let (dir, store) = store();
+    let data = problems(&store, 1);
+    assert_eq!(store.input_ref(&data.path).unwrap().hash, data.content_hash().unwrap());
+    let part = data.path.join(part_name(0));
+    assert_eq!(store.input_ref(&part).unwrap().hash, hash_file(&part).unwrap());
+    let theirs = dir.path().join("theirs");
+    std::fs::create_dir(&theirs).unwrap();
+    std::fs::copy(&part, theirs.join("x.parquet")).unwrap();
+    assert_eq!(store.input_ref(&theirs).unwrap().hash, DataSet::open(&theirs).unwrap().content_hash().unwrap());
+    assert_eq!(store.input_ref(&dir.path().join("none")).unwrap_err().class(), Class::BadInput);
+}
