@@ -185,14 +185,19 @@ impl ModelDir {
 
     fn indexed_files(&self, index: &Path) -> Result<Vec<PathBuf>, ModelError> {
         let json = read_json(index)?;
-        let map = json.get("weight_map").and_then(Value::as_object).ok_or_else(|| {
-            ModelError::bad_file(index, "has no weight_map object", "fetch the index again")
-        })?;
+        let map = json
+            .get("weight_map")
+            .and_then(Value::as_object)
+            .ok_or_else(|| ModelError::bad_file(index, "has no weight_map object", "fetch the index again"))?;
         let mut names: Vec<&str> = Vec::new();
         for (tensor, file) in map {
             let plain = |name: &&str| !name.is_empty() && !name.contains(['/', '\\']) && *name != "..";
             let file = file.as_str().filter(plain).ok_or_else(|| {
-                ModelError::bad_file(index, format!("weight_map.{tensor} is not a plain file name"), "fetch the index again")
+                ModelError::bad_file(
+                    index,
+                    format!("weight_map.{tensor} is not a plain file name"),
+                    "fetch the index again",
+                )
             })?;
             names.push(file);
         }

@@ -121,7 +121,9 @@ impl ModelError {
             | Self::Tensor { .. }
             | Self::Template { .. } => ErrorClass::BadInput,
             Self::Corrupt { .. } => ErrorClass::Corrupt,
-            Self::Io { .. } | Self::Write(_) | Self::Tokenizer(_) | Self::Request(_) | Self::Candle(_) => ErrorClass::Runtime,
+            Self::Io { .. } | Self::Write(_) | Self::Tokenizer(_) | Self::Request(_) | Self::Candle(_) => {
+                ErrorClass::Runtime
+            }
         }
     }
 

@@ -98,7 +98,11 @@ impl Tokenizer {
         let named = side.token("eos_token").and_then(|t| inner.token_to_id(t)).filter(|id| eos_ids.contains(id));
         let eos_id = named.unwrap_or(eos_ids[0]);
         let eos_text = inner.id_to_token(eos_id).ok_or_else(|| {
-            ModelError::bad_file(&path, format!("EOS token id {eos_id} is not in the vocabulary"), "mend generation_config.json")
+            ModelError::bad_file(
+                &path,
+                format!("EOS token id {eos_id} is not in the vocabulary"),
+                "mend generation_config.json",
+            )
         })?;
         let bos_id = side.config_id("bos_token_id").or(side.token("bos_token").and_then(|t| inner.token_to_id(t)));
         let bos = bos_id.and_then(|id| inner.id_to_token(id).map(|t| (id, t)));

@@ -90,7 +90,13 @@ pub(crate) fn load(dir: &ModelDir, config: &DecoderConfig, device: &Device) -> R
                 && path.file_name().is_none_or(|f| f.to_string_lossy() != shard.as_str())
             {
                 let actual = format!("in {}", path.display());
-                return Err(tensor_error(path, &name, &format!("in {shard}, as the index says"), &actual, "fetch the index again"));
+                return Err(tensor_error(
+                    path,
+                    &name,
+                    &format!("in {shard}, as the index says"),
+                    &actual,
+                    "fetch the index again",
+                ));
             }
             let values = read_tensor(path, &name, &shape, &view)?;
             found.insert(name, Var::from_vec(values, shape, device)?);
@@ -121,7 +127,10 @@ pub(crate) fn save(parameters: &[(String, Var)], path: &Path, dtype: WeightsDtyp
     let mut offset = 0;
     for (name, tensor) in &tensors {
         let end = offset + tensor.elem_count() * size;
-        header.insert((*name).into(), serde_json::json!({"data_offsets": [offset, end], "dtype": word, "shape": tensor.dims()}));
+        header.insert(
+            (*name).into(),
+            serde_json::json!({"data_offsets": [offset, end], "dtype": word, "shape": tensor.dims()}),
+        );
         offset = end;
     }
     let mut head = serde_json::Value::Object(header).to_string().into_bytes();

@@ -265,13 +265,7 @@ fn architecture(json: &Value, path: &Path) -> Result<Architecture, ModelError> {
     let hint = "use a Qwen2/2.5, Llama/SmolLM2 or Qwen3 causal language model";
     match found {
         Some(a) if class.is_none_or(|c| c == a.class_name()) => Ok(a),
-        Some(a) => Err(ModelError::unsupported(
-            path,
-            "architectures",
-            class.unwrap_or_default(),
-            a.class_name(),
-            hint,
-        )),
+        Some(a) => Err(ModelError::unsupported(path, "architectures", class.unwrap_or_default(), a.class_name(), hint)),
         None => {
             let all = Architecture::ALL.map(Architecture::model_type).join(", ");
             Err(ModelError::unsupported(path, "model_type", model_type, all, hint))

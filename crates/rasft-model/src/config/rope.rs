@@ -86,7 +86,11 @@ pub(super) fn read(json: &Value, path: &Path) -> Result<RopeConfig, ModelError> 
         "llama3" => {
             let number = |key: &str| {
                 block.get(key).and_then(Value::as_f64).filter(|x| *x > 0.0).ok_or_else(|| {
-                    ModelError::bad_file(path, format!("rope_scaling.{key} is missing or not positive"), "mend config.json")
+                    ModelError::bad_file(
+                        path,
+                        format!("rope_scaling.{key} is missing or not positive"),
+                        "mend config.json",
+                    )
                 })
             };
             let scaling = RopeScaling::Llama3 {

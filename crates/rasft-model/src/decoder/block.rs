@@ -16,14 +16,30 @@ use crate::weights::{EMBEDDING, LM_HEAD};
 /// Where a layer's attention finds the tokens before the batch.
 pub(super) trait Past {
     /// q (T, H, Dh), k and v (T, Hkv, Dh) → (T, H, Dh).
-    fn attend(&mut self, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span], scale: f32) -> candle_core::Result<Tensor>;
+    fn attend(
+        &mut self,
+        layer: usize,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        spans: &[Span],
+        scale: f32,
+    ) -> candle_core::Result<Tensor>;
 }
 
 /// Nowhere: sequences are whole.
 pub(super) struct Uncached;
 
 impl Past for Uncached {
-    fn attend(&mut self, _: usize, q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span], scale: f32) -> candle_core::Result<Tensor> {
+    fn attend(
+        &mut self,
+        _: usize,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        spans: &[Span],
+        scale: f32,
+    ) -> candle_core::Result<Tensor> {
         ops::attention(q, k, v, spans, scale)
     }
 }
@@ -32,7 +48,15 @@ impl Past for Uncached {
 pub(super) struct Cached<'a>(pub(super) &'a mut KvCache);
 
 impl Past for Cached<'_> {
-    fn attend(&mut self, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor, spans: &[Span], scale: f32) -> candle_core::Result<Tensor> {
+    fn attend(
+        &mut self,
+        layer: usize,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        spans: &[Span],
+        scale: f32,
+    ) -> candle_core::Result<Tensor> {
         ops::attention_cached(q, k, v, &mut self.0.layer_mut(layer), spans, scale)
     }
 }
@@ -117,7 +141,11 @@ impl Lookup<'_> {
 }
 
 impl Network {
-    pub(super) fn new(config: &DecoderConfig, parameters: &[(String, Var)], trainable: Trainable) -> Result<Self, ModelError> {
+    pub(super) fn new(
+        config: &DecoderConfig,
+        parameters: &[(String, Var)],
+        trainable: Trainable,
+    ) -> Result<Self, ModelError> {
         let by_name = parameters.iter().map(|(name, var)| (name.as_str(), var)).collect();
         let lookup = Lookup { by_name, trainable };
         let embedding = lookup.get(EMBEDDING)?;

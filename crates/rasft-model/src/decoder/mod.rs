@@ -95,7 +95,11 @@ impl Decoder {
         Self::assemble(config.clone(), parameters, options)
     }
 
-    fn assemble(config: DecoderConfig, parameters: Vec<(String, Var)>, options: &LoadOptions) -> Result<Self, ModelError> {
+    fn assemble(
+        config: DecoderConfig,
+        parameters: Vec<(String, Var)>,
+        options: &LoadOptions,
+    ) -> Result<Self, ModelError> {
         let detached = Network::new(&config, &parameters, Trainable::No)?;
         let tracked = match options.trainable {
             Trainable::Yes => Some(Network::new(&config, &parameters, Trainable::Yes)?),
@@ -227,13 +231,16 @@ impl Decoder {
         }
         let vocab = self.config.vocab_size;
         if let Some(id) = batch.ids.iter().find(|id| **id as usize >= vocab) {
-            let detail = format!("token {id} is not in the vocabulary of {vocab}\n  hint: tokenizer and weights differ");
+            let detail =
+                format!("token {id} is not in the vocabulary of {vocab}\n  hint: tokenizer and weights differ");
             return Err(ModelError::Request(detail));
         }
         let longest = batch.spans.iter().map(|s| s.past + s.len).max().unwrap_or(0);
         let limit = self.config.max_position_embeddings;
         if longest > limit {
-            let detail = format!("a sequence of {longest} tokens exceeds max_position_embeddings {limit}\n  hint: lower --max-length");
+            let detail = format!(
+                "a sequence of {longest} tokens exceeds max_position_embeddings {limit}\n  hint: lower --max-length"
+            );
             return Err(ModelError::Request(detail));
         }
         Ok(())
@@ -259,7 +266,10 @@ fn check_slots(batch: &Packed, cache: &KvCache) -> Result<(), ModelError> {
         }
         if span.past != cache.len(slot) {
             let held = cache.len(slot);
-            return Err(ModelError::Request(format!("a span continues after {} tokens, slot {slot} holds {held}", span.past)));
+            return Err(ModelError::Request(format!(
+                "a span continues after {} tokens, slot {slot} holds {held}",
+                span.past
+            )));
         }
         if span.past + span.len > cache.capacity() {
             let (need, room) = (span.past + span.len, cache.capacity());

@@ -4,7 +4,7 @@
 //! (§13 B13, B19). Nothing in the toolkit trains on its output unless the `reference` behaviour is asked for.
 
 use crate::error::ModelError;
-use crate::tokenizer::{Specials, SpecialText, TextCodec};
+use crate::tokenizer::{SpecialText, Specials, TextCodec};
 
 /// The system prompt of §0; the braces are literal.
 pub const SYSTEM_PROMPT: &str = "Please reason step by step, and put your final answer within \\boxed{}.";

@@ -38,7 +38,9 @@ fn write(value: &Value, indent: Option<usize>, depth: usize, out: &mut String) -
             Ok(())
         }
         ValueKind::None => Ok(out.push_str("null")),
-        ValueKind::Bool | ValueKind::Number => Ok(out.push_str(&value.to_string())),
+        // Displayed as Python writes them, True and False.
+        ValueKind::Bool => Ok(out.push_str(if value.is_true() { "true" } else { "false" })),
+        ValueKind::Number => Ok(out.push_str(&value.to_string())),
         kind => Err(Error::new(ErrorKind::InvalidOperation, format!("tojson: {kind} is not JSON"))),
     }
 }

@@ -1,0 +1,149 @@
+//! The cache changes nothing: however a sequence comes in, and whatever else is going on, each row has the same bits.
+
+use candle_core::Tensor;
+use rasft_model::{Decoder, KvCache, LoadOptions, ModelError, Packed};
+
+use crate::support::{FAMILIES, floats, tiny_decoder, tokens, uniform};
+
+/// Rows of a (T, D) tensor as bits.
+fn rows(tensor: &Tensor) -> Vec<Vec<u32>> {
+    let rows: Vec<Vec<f32>> = tensor.to_vec2().unwrap();
+    rows.into_iter().map(|row| row.into_iter().map(f32::to_bits).collect()).collect()
+}
+
+/// Hidden rows of one sequence alone, without a cache.
+fn alone(decoder: &Decoder, ids: &[u32]) -> Vec<Vec<u32>> {
+    rows(&decoder.hidden(&Packed::from_sequences(&[ids])).unwrap())
+}
+
+#[test]
+fn packing_changes_no_bit() {
+    for family in FAMILIES {
+        let decoder = tiny_decoder(family, &LoadOptions::default());
+        let sequences: Vec<Vec<u32>> = [1, 17, 70, 2, 33].iter().map(|n| tokens(*n, 97, *n as u64)).collect();
+        let packed = rows(&decoder.hidden(&Packed::from_sequences(&sequences)).unwrap());
+        let single: Vec<_> = sequences.iter().flat_map(|ids| alone(&decoder, ids)).collect();
+        assert!(packed == single, "{family}");
+    }
+}
+
+/// Sequences advance by random chunks in random company, in random slots.
+#[test]
+fn chunked_prefill_and_decode_change_no_bit() {
+    for (seed, family) in FAMILIES.iter().enumerate() {
+        let decoder = tiny_decoder(family, &LoadOptions::default());
+        let lens = [40, 3, 101, 64, 9, 55];
+        let sequences: Vec<Vec<u32>> = lens.iter().map(|n| tokens(*n, 97, 100 + *n as u64)).collect();
+        let expected: Vec<_> = sequences.iter().map(|ids| alone(&decoder, ids)).collect();
+        let mut cache = KvCache::new(decoder.config(), 7, 101).unwrap();
+        let mut state = seed as u64;
+        let mut random = |n: usize| ((uniform(&mut state) + 1.0) / 2.0 * n as f32) as usize % n;
+        let mut done = [0; 6];
+        while done != lens {
+            let mut batch = Packed::new();
+            let mut parts = Vec::new();
+            for (at, ids) in sequences.iter().enumerate() {
+                let left = ids.len() - done[at];
+                // Half of the steps are single tokens, as in decoding.
+                let chunk = [0, 1, 1, 1 + random(40)][random(4)].min(left);
+                batch.push(&ids[done[at]..done[at] + chunk], done[at], 6 - at);
+                parts.extend((done[at]..done[at] + chunk).map(|t| (at, t)));
+                done[at] += chunk;
+            }
+            if batch.is_empty() {
+                continue;
+            }
+            let hidden = rows(&decoder.hidden_cached(&batch, &mut cache).unwrap());
+            for (row, (at, t)) in hidden.iter().zip(parts) {
+                assert!(*row == expected[at][t], "{family}: token {t} of sequence {at}");
+            }
+        }
+        assert!((0..6).all(|at| cache.len(6 - at) == lens[at]) && cache.len(0) == 0);
+    }
+}
+
+#[test]
+fn logits_rows_do_not_depend_on_each_other() {
+    let decoder = tiny_decoder("qwen2", &LoadOptions::default());
+    let hidden = decoder.hidden(&Packed::from_sequences(&[tokens(67, 97, 5)])).unwrap();
+    let all = rows(&decoder.logits(&hidden).unwrap());
+    let targets = tokens(67, 97, 6);
+    let logprobs = floats(&decoder.token_logprobs(&hidden, &targets).unwrap());
+    for t in 0..67 {
+        let one = hidden.narrow(0, t, 1).unwrap();
+        assert!(rows(&decoder.logits(&one).unwrap())[0] == all[t], "logits of row {t}");
+        let logprob = floats(&decoder.token_logprobs(&one, &targets[t..=t]).unwrap())[0];
+        assert_eq!(logprob.to_bits(), logprobs[t].to_bits(), "logprob of row {t}");
+    }
+}
+
+#[test]
+fn a_forked_prefix_continues_as_if_it_had_been_read() {
+    let decoder = tiny_decoder("qwen3", &LoadOptions::default());
+    let mut cache = KvCache::new(decoder.config(), 4, 80).unwrap();
+    let prompt = tokens(50, 97, 1);
+    let mut batch = Packed::new();
+    batch.push(&prompt, 0, 2);
+    // Slot 3 held something else before.
+    batch.push(&tokens(60, 97, 2), 0, 3);
+    decoder.hidden_cached(&batch, &mut cache).unwrap();
+    cache.truncate(3, 0);
+    cache.fork(2, 49, &[0, 2, 3]).unwrap();
+    assert_eq!([0, 1, 2, 3].map(|s| cache.len(s)), [49, 0, 50, 49]);
+    cache.truncate(2, 49);
+    let tails = [tokens(20, 97, 7), tokens(5, 97, 8), tokens(31, 97, 9)];
+    let mut batch = Packed::new();
+    for (tail, slot) in tails.iter().zip([0, 2, 3]) {
+        batch.push(tail, 49, slot);
+    }
+    let hidden = rows(&decoder.hidden_cached(&batch, &mut cache).unwrap());
+    for (tail, span) in tails.iter().zip(&batch.spans) {
+        let whole = [&prompt[..49], tail].concat();
+        assert!(hidden[span.rows()] == alone(&decoder, &whole)[49..]);
+    }
+}
+
+#[test]
+fn freed_slots_are_reused_cleanly() {
+    let decoder = tiny_decoder("llama", &LoadOptions::default());
+    let mut cache = KvCache::new(decoder.config(), 1, 64).unwrap();
+    for n in [64, 5, 30] {
+        let ids = tokens(n, 97, n as u64);
+        let mut batch = Packed::new();
+        batch.push(&ids, 0, 0);
+        let hidden = rows(&decoder.hidden_cached(&batch, &mut cache).unwrap());
+        assert!(hidden == alone(&decoder, &ids));
+        cache.truncate(0, 0);
+    }
+}
+
+#[test]
+fn requests_that_do_not_fit_are_refused_before_the_cache_changes() {
+    let decoder = tiny_decoder("llama", &LoadOptions::default());
+    let mut cache = KvCache::new(decoder.config(), 2, 48).unwrap();
+    let capacity = cache.capacity();
+    let mut refuse = |spans: &[(usize, usize, usize)], words: &str| {
+        let mut batch = Packed::new();
+        for (n, past, slot) in spans {
+            batch.push(&tokens(*n, 97, 1), *past, *slot);
+        }
+        let error = decoder.hidden_cached(&batch, &mut cache).unwrap_err();
+        assert!(matches!(error, ModelError::Request(_)) && error.to_string().contains(words), "{error}");
+        assert!(cache.is_empty());
+    };
+    refuse(&[], "no token");
+    refuse(&[(1, 0, 2)], "slot 2 does not exist");
+    refuse(&[(1, 0, 0), (1, 0, 0)], "twice");
+    refuse(&[(1, 3, 1)], "slot 1 holds 0");
+    refuse(&[(capacity + 1, 0, 1)], "capacity");
+    assert!(cache.fork(0, 1, &[1]).unwrap_err().to_string().contains("holds 0"));
+    assert!(cache.fork(0, 0, &[5]).unwrap_err().to_string().contains("slot 5"));
+    assert!(KvCache::new(decoder.config(), usize::MAX, 2).is_err());
+    let mut past = Packed::new();
+    past.push(&[1], 1, 0);
+    assert!(decoder.hidden(&past).unwrap_err().to_string().contains("no cache"));
+    let unknown = Packed::from_sequences(&[vec![97]]);
+    assert!(decoder.hidden(&unknown).unwrap_err().to_string().contains("token 97"));
+    let long = Packed::from_sequences(&[tokens(257, 97, 1)]);
+    assert!(decoder.hidden(&long).unwrap_err().to_string().contains("max_position_embeddings 256"));
+}

@@ -1,0 +1,9 @@
+//! The decoder as a whole: against recorded transformers runs, against candle-transformers, and against itself.
+
+mod cached;
+mod crosscheck;
+mod files;
+mod golden;
+mod gradients;
+mod support;
+mod text;
