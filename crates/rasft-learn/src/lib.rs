@@ -1,1 +1,23 @@
-//! rasft-learn
+//! Training: objectives, batches, optimizer, schedule, trainer and checkpoints.
+//!
+//! Invariants: losses, ratios, norms and optimizer state are f32 or f64 whatever the weights' type on disk; every
+//! reduction has a fixed order, so a run gives the same bytes for any number of threads.
+//! Absent on purpose: how mixtures are made, progress bars, files other than checkpoints.
+
+mod batch;
+mod checkpoint;
+mod error;
+mod grads;
+mod objectives;
+mod optim;
+pub mod reference;
+mod schedule;
+mod trainer;
+
+pub use batch::{MicroBatching, Order, Trajectory, check_trajectories, micro_batches};
+pub use checkpoint::{STATE_FILE, TRAINER_FILE, TrainerState, load_state, save_checkpoint};
+pub use error::LearnError;
+pub use objectives::{Objective, SequenceTerms, sequence_terms};
+pub use optim::{AdamW, AdamWParams, clip_factor, global_norm};
+pub use schedule::{Schedule, ScheduleKind};
+pub use trainer::{Normalization, Trainer, TrainerParams};

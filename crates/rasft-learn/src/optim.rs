@@ -1,0 +1,152 @@
+//! AdamW in place, and clipping by the global norm.
+
+use crate::LearnError;
+use candle_core::{CpuStorage, InplaceOp1, Layout, Var};
+use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
+
+/// Elements reduced or updated by one task; fixed, so that sums do not depend on threads.
+const CHUNK: usize = 1 << 16;
+
+/// Hyper-parameters of AdamW.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamWParams {
+    /// β₁.
+    pub beta1: f64,
+    /// β₂.
+    pub beta2: f64,
+    /// ε.
+    pub eps: f64,
+    /// λ, decoupled.
+    pub weight_decay: f64,
+    /// λ = 0 for norms and biases.
+    pub no_decay_norms: bool,
+}
+
+/// First and second moments of every parameter, and the number of steps taken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdamW {
+    params: AdamWParams,
+    /// t.
+    pub step: u64,
+    /// m per parameter, flattened.
+    pub exp_avg: Vec<Vec<f32>>,
+    /// v per parameter, flattened.
+    pub exp_avg_sq: Vec<Vec<f32>>,
+}
+
+impl AdamW {
+    /// Zero moments for parameters of these sizes.
+    pub fn new(sizes: &[usize], params: AdamWParams) -> Self {
+        let zeros = || sizes.iter().map(|n| vec![0.0; *n]).collect();
+        Self { params, step: 0, exp_avg: zeros(), exp_avg_sq: zeros() }
+    }
+
+    /// One update of every parameter:
+    ///
+    /// ```text
+    /// θ ← θ·(1 − lr·λ)
+    /// m ← β₁·m + (1−β₁)·g,   v ← β₂·v + (1−β₂)·g²
+    /// θ ← θ − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε)
+    /// ```
+    ///
+    /// `scale` multiplies every gradient first (clipping).
+    ///
+    /// # Shapes
+    /// One gradient per parameter, flattened, f32.
+    ///
+    /// # Errors
+    /// A parameter is not contiguous f32 on the CPU, or a gradient has another length.
+    ///
+    /// # Source
+    /// Loshchilov & Hutter, "Decoupled Weight Decay Regularization" (2019), algorithm 2; algorithm.md §10.
+    pub fn update(&mut self, parameters: &[(String, Var)], grads: &[Vec<f32>], scale: f64, lr: f64) -> Result<(), LearnError> {
+        self.step += 1;
+        let t = self.step as i32;
+        let p = self.params;
+        for (i, (name, var)) in parameters.iter().enumerate() {
+            let decay = if p.no_decay_norms && is_norm_or_bias(name) { 0.0 } else { p.weight_decay };
+            let update = Update {
+                grad: &grads[i],
+                moments: Mutex::new((&mut self.exp_avg[i], &mut self.exp_avg_sq[i])),
+                scale: scale as f32,
+                keep: (1.0 - lr * decay) as f32,
+                beta1: p.beta1 as f32,
+                beta2: p.beta2 as f32,
+                eps: p.eps as f32,
+                step_size: (lr / (1.0 - p.beta1.powi(t))) as f32,
+                root_correction: (1.0 - p.beta2.powi(t)).sqrt() as f32,
+            };
+            var.as_tensor().inplace_op1(&update)?;
+        }
+        Ok(())
+    }
+}
+
+/// Norm weights and biases by their Hugging Face names.
+fn is_norm_or_bias(name: &str) -> bool {
+    name.ends_with(".bias") || name.ends_with("norm.weight")
+}
+
+/// The update of one parameter.
+struct Update<'a> {
+    grad: &'a [f32],
+    moments: Mutex<(&'a mut Vec<f32>, &'a mut Vec<f32>)>,
+    scale: f32,
+    keep: f32,
+    beta1: f32,
+    beta2: f32,
+    eps: f32,
+    step_size: f32,
+    root_correction: f32,
+}
+
+impl InplaceOp1 for Update<'_> {
+    fn name(&self) -> &'static str {
+        "adamw"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        let (CpuStorage::F32(values), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
+            candle_core::bail!("adamw: expected contiguous f32 parameters on the CPU");
+        };
+        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        let (m, v) = &mut *moments;
+        if self.grad.len() != end - start || m.len() != end - start {
+            candle_core::bail!("adamw: a parameter of {} elements has a gradient of {}", end - start, self.grad.len());
+        }
+        values[start..end]
+            .par_chunks_mut(CHUNK)
+            .zip(self.grad.par_chunks(CHUNK))
+            .zip(m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK)))
+            .for_each(|((theta, grad), (m, v))| self.chunk(theta, grad, m, v));
+        Ok(())
+    }
+}
+
+impl Update<'_> {
+    fn chunk(&self, theta: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) {
+        for (((theta, g), m), v) in theta.iter_mut().zip(grad).zip(m).zip(v) {
+            let g = g * self.scale;
+            *theta *= self.keep;
+            *m = self.beta1 * *m + (1.0 - self.beta1) * g;
+            *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
+            *theta -= self.step_size * *m / (v.sqrt() / self.root_correction + self.eps);
+        }
+    }
+}
+
+/// ‖g‖₂ over all parameters, summed in f64 in fixed order.
+pub fn global_norm(grads: &[Vec<f32>]) -> f64 {
+    let squares = |chunk: &[f32]| chunk.iter().map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>();
+    let partial = |grad: &Vec<f32>| -> Vec<f64> { grad.par_chunks(CHUNK).map(squares).collect() };
+    grads.iter().flat_map(partial).sum::<f64>().sqrt()
+}
+
+/// Factor on the gradients: `min(1, max/(norm + 1e-6))`.
+///
+/// # Source
+/// algorithm.md §10.
+pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
+    (max_norm / (norm + 1e-6)).min(1.0)
+}
