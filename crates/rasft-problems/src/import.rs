@@ -116,14 +116,21 @@ pub fn import(files: &[PathBuf], options: &ImportOptions) -> Result<Imported, Pr
         if sink.is_full() {
             break;
         }
-        for record in source::open(file)? {
+        let mut records = source::open(file)?;
+        while let Some(record) = records.next() {
             let record = record?;
             sink.n_in += 1;
             match problem(&convert, file, &record) {
                 Ok(problem) => sink.accept(problem, file, record.line),
-                Err(fault) => sink.reject(fault, file, record)?,
+                Err(fault) => {
+                    if options.bad_rows == BadRows::Fail {
+                        records.verify_rest()?;
+                    }
+                    sink.reject(fault, file, record)?;
+                }
             }
             if sink.is_full() {
+                records.verify_rest()?;
                 break;
             }
         }

@@ -14,6 +14,7 @@ pub mod id;
 pub mod import;
 pub mod record;
 pub mod source;
+pub mod synthetic;
 pub mod words;
 
 pub use contamination::{BenchIndex, Contamination};

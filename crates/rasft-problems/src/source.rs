@@ -167,6 +167,23 @@ fn read_fault(path: &Path, packing: Packing, source: io::Error) -> ProblemsError
     }
 }
 
+impl Records {
+    /// Reads a compressed file to its end and checksum, for a caller who stops early: damage that shows only there, or that
+    /// made an earlier record look wrong, is still reported as damage. Plain files have no checksum and are left alone.
+    ///
+    /// # Errors
+    /// As reading on would.
+    pub fn verify_rest(&mut self) -> Result<(), ProblemsError> {
+        let State::Lines { reader, .. } = &mut self.state else { return Ok(()) };
+        if self.packing == Packing::Plain {
+            return Ok(());
+        }
+        let read = io::copy(reader, &mut io::sink());
+        self.state = State::Done;
+        read.map(|_| ()).map_err(|source| read_fault(&self.path, self.packing, source))
+    }
+}
+
 impl Iterator for Records {
     type Item = Result<RawRecord, ProblemsError>;
 
