@@ -3,13 +3,16 @@
 //! Invariant: a token's result has the same bits whether its prompt came in one piece, in chunks or token by token, and
 //! the same bits as [`super::attention`] over the whole sequence.
 
-use super::attention::check_spans;
-use super::check::{dims, require};
+use super::attention::{Heads, attend_block, check_spans, query_blocks};
+use super::check::{dims, require, with_slices};
+use super::gemm::Right;
+use super::microkernel::NR;
 use crate::packed::Span;
 use candle_core::{Result, Tensor};
+use rayon::prelude::*;
 
-/// Keys of one panel: they lie side by side so that one vector holds the same dimension of several keys.
-const PANEL: usize = 48;
+/// Keys of one panel: they lie side by side, as the matrix product wants its right operand.
+const PANEL: usize = NR;
 
 /// Where the keys and values of one layer lie in two flat slices.
 ///
@@ -80,6 +83,21 @@ impl KvLayerMut<'_> {
         }
     }
 
+    fn attend(&self, q: &[f32], spans: &[Span], n_heads: usize, scale: f32) -> Vec<f32> {
+        let heads = Heads { q: n_heads, kv: self.layout.n_kv_heads, dim: self.layout.head_dim };
+        let mut out = vec![0f32; q.len()];
+        let mut blocks = query_blocks(q, &mut out, spans, heads);
+        blocks.par_iter_mut().with_max_len(1).for_each(|(span, block)| {
+            let slot = spans[*span].slot;
+            attend_block(block, heads, scale, |g| {
+                let base = self.layout.head_at(slot, g);
+                let head = base..base + self.layout.head_len();
+                (Right::Panels(&self.keys[head.clone()]), Right::Rows { data: &self.values[head], ld: heads.dim })
+            });
+        });
+        out
+    }
+
     fn store(&mut self, k: &[f32], v: &[f32], spans: &[Span]) {
         let KvLayout { n_kv_heads, head_dim: dh, .. } = self.layout;
         for span in spans {
@@ -139,13 +157,13 @@ pub fn attention_cached(
     )?;
     check_spans(OP, spans, t)?;
     check_slots(OP, spans, &layout)?;
-    let device = q.device();
-    let values = |t: &Tensor| t.flatten_all()?.to_device(&candle_core::Device::Cpu)?.to_vec1::<f32>();
-    let (q, k, v) = (values(q)?, values(k)?, values(v)?);
-    cache.store(&k, &v, spans);
-    let mut out = vec![0f32; q.len()];
-    attend(&q, cache, spans, h, scale, &mut out);
-    Tensor::from_vec(out, (t, h, dh), device)
+    let cpu = [q, k, v].map(|t| t.to_device(&candle_core::Device::Cpu));
+    let [cpu_q, cpu_k, cpu_v] = cpu;
+    let out = with_slices(OP, [&cpu_q?, &cpu_k?, &cpu_v?], |[q_rows, k_rows, v_rows]| {
+        cache.store(k_rows, v_rows, spans);
+        Ok(cache.attend(q_rows, spans, h, scale))
+    })?;
+    Tensor::from_vec(out, (t, h, dh), q.device())
 }
 
 fn check_slots(op: &'static str, spans: &[Span], layout: &KvLayout) -> Result<()> {
@@ -163,41 +181,4 @@ fn check_slots(op: &'static str, spans: &[Span], layout: &KvLayout) -> Result<()
         used[span.slot] = true;
     }
     Ok(())
-}
-
-fn attend(q: &[f32], cache: &KvLayerMut<'_>, spans: &[Span], h: usize, scale: f32, out: &mut [f32]) {
-    let KvLayout { n_kv_heads, head_dim: dh, .. } = cache.layout;
-    for span in spans {
-        for (row, position) in span.rows().zip(span.past..) {
-            for head in 0..h {
-                let base = cache.layout.head_at(span.slot, head / (h / n_kv_heads));
-                let at = (row * h + head) * dh..(row * h + head + 1) * dh;
-                attend_one(
-                    &q[at.clone()],
-                    &cache.keys[base..],
-                    &cache.values[base..],
-                    position + 1,
-                    scale,
-                    &mut out[at],
-                );
-            }
-        }
-    }
-}
-
-fn attend_one(q: &[f32], keys: &[f32], values: &[f32], n_keys: usize, scale: f32, out: &mut [f32]) {
-    let dh = q.len();
-    let score = |j: usize| -> f32 {
-        let panel = j / PANEL * PANEL * dh + j % PANEL;
-        q.iter().enumerate().fold(0.0, |sum, (d, &x)| (x * scale).mul_add(keys[panel + d * PANEL], sum))
-    };
-    let mut weights: Vec<f32> = (0..n_keys).map(score).collect();
-    let top = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    weights.iter_mut().for_each(|w| *w = (*w - top).exp());
-    let sum: f32 = weights.iter().sum();
-    for (j, weight) in weights.iter().enumerate() {
-        for (o, &value) in out.iter_mut().zip(&values[j * dh..]) {
-            *o = (weight / sum).mul_add(value, *o);
-        }
-    }
 }

@@ -1,12 +1,31 @@
 //! The output projection and the log-softmax at one target per row, fused: the (N, V) logits never exist.
+//!
+//! Both passes work on tiles of some hundred rows × some hundred entries of the vocabulary. The forward pass keeps a
+//! maximum and a sum per row and tile; the backward pass computes the logits again. Invariant: tiles of the vocabulary have a fixed
+//! width, and a row's statistics are put together in their order.
 
-use super::check::{dims, require};
+use super::check::{dense, dims, has_kernel, require, slice, with_slices};
+use super::gemm::{Left, Right, Start, gemm_here};
+use super::linear::column_sums;
 use super::plain;
-use candle_core::{Result, Tensor};
+use super::simd::{exp, exp_and_sum, max_of, multiversion};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+const OP: &str = "linear_cross_entropy";
+/// Rows and vocabulary entries of a forward tile: its logits (768 KiB) stay in the second-level cache.
+const FORWARD: (usize, usize) = (512, 384);
+/// The same for the backward pass, where more rows per visit to the weight's gradient save memory traffic.
+const BACKWARD: (usize, usize) = (1024, 192);
+/// Parts of the vocabulary whose contributions to dh are summed apart: fixed, so that threads do not matter.
+const PARTS: usize = 16;
 
 /// Log-probability of one target token per row under the full softmax, in nats.
 ///
 /// `y[n] = z[n, targets[n]] − log Σ_v exp z[n, v]`, `z = h·wᵀ`
+///
+/// Memory beyond the result and the gradients does not grow with N·V; rows whose upstream gradient is 0 cost nothing in
+/// the backward pass.
 ///
 /// # Shapes
 /// h (N, D), w (V, D), targets (N) → (N), all ≤ 0.
@@ -15,12 +34,198 @@ use candle_core::{Result, Tensor};
 /// # Source
 /// algorithm.md §11 (token log-probabilities).
 pub fn linear_cross_entropy(h: &Tensor, w: &Tensor, targets: &[u32]) -> Result<Tensor> {
-    const OP: &str = "linear_cross_entropy";
     let [n, d] = dims(OP, "h", h)?;
     let [v, wd] = dims(OP, "w", w)?;
-    require(wd == d, OP, "w", || format!("(V, {d})"), || format!("{:?}", w.dims()))?;
+    require(wd == d && d > 0, OP, "w", || format!("(V, {d})"), || format!("{:?}", w.dims()))?;
     require(targets.len() == n, OP, "targets", || n.to_string(), || targets.len().to_string())?;
     let top = targets.iter().copied().max().unwrap_or(0) as usize;
     require(n == 0 || top < v, OP, "targets", || format!("below {v}"), || top.to_string())?;
-    plain::linear_cross_entropy(h, w, targets)
+    if !has_kernel(&[h, w]) {
+        return plain::linear_cross_entropy(h, w, targets);
+    }
+    h.apply_op2(w, CrossEntropy { targets: targets.to_vec() })
+}
+
+struct CrossEntropy {
+    targets: Vec<u32>,
+}
+
+impl CustomOp2 for CrossEntropy {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (_, d) = l1.shape().dims2()?;
+        let y = forward(slice(OP, s1, l1)?, slice(OP, s2, l2)?, d, &self.targets);
+        Ok((CpuStorage::F32(y), self.targets.len().into()))
+    }
+
+    fn bwd(&self, h: &Tensor, w: &Tensor, y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (d, wants_w) = (w.dim(1)?, w.track_op());
+        let (dh, dw) = with_slices(OP, [h, w, y, &dense(dy)?], |[h, w, y, dy]| {
+            let rows = Rows::active(h, w, y, dy, &self.targets, d);
+            let mut dw = vec![0f32; if wants_w { w.len() } else { 0 }];
+            let active = backward(&rows, w, &mut dw);
+            let mut dh = vec![0f32; h.len()];
+            for (&n, row) in rows.index.iter().zip(active.chunks_exact(d)) {
+                dh[n * d..(n + 1) * d].copy_from_slice(row);
+            }
+            Ok((dh, dw))
+        })?;
+        let dw = wants_w.then(|| Tensor::from_vec(dw, w.shape(), w.device())).transpose()?;
+        Ok((Some(Tensor::from_vec(dh, h.shape(), h.device())?), dw))
+    }
+}
+
+/// What one tile knows about its rows: maximum and sum of exponentials, and the logits of targets inside the tile.
+struct TileStats {
+    top_and_sum: Vec<(f32, f32)>,
+    targets: Vec<(usize, f32)>,
+}
+
+fn forward(h: &[f32], w: &[f32], d: usize, targets: &[u32]) -> Vec<f32> {
+    let tiles = w.len().div_ceil(FORWARD.1 * d);
+    let mut y = vec![0f32; targets.len()];
+    for (chunk, y) in y.chunks_mut(FORWARD.0).enumerate() {
+        let from = chunk * FORWARD.0;
+        let rows = &h[from * d..(from + y.len()) * d];
+        let targets = &targets[from..from + y.len()];
+        let stats: Vec<TileStats> = (0..tiles)
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|tile| tile_stats(rows, &w[tile * FORWARD.1 * d..], d, tile * FORWARD.1, targets))
+            .collect();
+        let mut logits = vec![0f32; y.len()];
+        stats.iter().flat_map(|tile| &tile.targets).for_each(|&(row, z)| logits[row] = z);
+        for (row, (y, z)) in y.iter_mut().zip(logits).enumerate() {
+            *y = log_prob(z, stats.iter().map(|tile| tile.top_and_sum[row]));
+        }
+    }
+    y
+}
+
+fn tile_stats(h: &[f32], w: &[f32], d: usize, first: usize, targets: &[u32]) -> TileStats {
+    let (rows, cols) = (targets.len(), FORWARD.1.min(w.len() / d));
+    let mut z = vec![0f32; rows * cols];
+    let right = Right::Transposed { data: w, ld: d };
+    gemm_here(rows, cols, d, Left::Rows { data: h, ld: d }, right, &mut z, cols, Start::Zero);
+    let inside = |target: u32| (target as usize).checked_sub(first).filter(|at| *at < cols);
+    let at = targets.iter().enumerate().filter_map(|(row, &target)| Some((row, z[row * cols + inside(target)?])));
+    let targets = at.collect();
+    let mut top_and_sum = vec![(0.0, 0.0); rows];
+    row_stats(&mut z, cols, &mut top_and_sum);
+    TileStats { top_and_sum, targets }
+}
+
+multiversion! {
+    fn row_stats(z: &mut [f32], cols: usize, stats: &mut [(f32, f32)]) {
+        for (row, stats) in z.chunks_exact_mut(cols).zip(stats) {
+            let top = max_of(row);
+            *stats = (top, exp_and_sum(row, top));
+        }
+    }
+}
+
+/// `z − log Σ exp`, the tiles put together in f64 in the order of the vocabulary.
+fn log_prob(z: f32, tiles: impl Iterator<Item = (f32, f32)> + Clone) -> f32 {
+    let top = tiles.clone().fold(f32::NEG_INFINITY, |top, (tile_top, _)| top.max(tile_top));
+    let sum: f64 = tiles.map(|(tile_top, sum)| f64::from(sum) * f64::from(tile_top - top).exp()).sum();
+    (f64::from(z - top) - sum.ln()) as f32
+}
+
+/// The rows with a gradient, side by side.
+struct Rows {
+    /// Where each row stands in the batch.
+    index: Vec<usize>,
+    h: Vec<f32>,
+    targets: Vec<u32>,
+    /// `log Σ exp z`, nats.
+    log_sums: Vec<f32>,
+    dy: Vec<f32>,
+}
+
+impl Rows {
+    fn active(h: &[f32], w: &[f32], y: &[f32], dy: &[f32], targets: &[u32], d: usize) -> Self {
+        let index: Vec<usize> = (0..targets.len()).filter(|&n| dy[n] != 0.0).collect();
+        let row = |n: usize| &h[n * d..(n + 1) * d];
+        // The forward pass' logit of the target is this very chain; its log-sum follows from the result.
+        let log_sum = |n: usize| {
+            let weight = &w[targets[n] as usize * d..][..d];
+            let z = row(n).iter().zip(weight).fold(0f32, |sum, (&x, &w)| x.mul_add(w, sum));
+            z - y[n]
+        };
+        Self {
+            h: index.iter().flat_map(|&n| row(n)).copied().collect(),
+            targets: index.iter().map(|&n| targets[n]).collect(),
+            log_sums: index.iter().map(|&n| log_sum(n)).collect(),
+            dy: index.iter().map(|&n| dy[n]).collect(),
+            index,
+        }
+    }
+}
+
+/// Returns dh of the rows; adds to `dw`, which is empty when nobody wants it.
+fn backward(rows: &Rows, w: &[f32], dw: &mut [f32]) -> Vec<f32> {
+    let n = rows.index.len();
+    if n == 0 {
+        return Vec::new();
+    }
+    let d = rows.h.len() / n;
+    let tiles = w.len().div_ceil(BACKWARD.1 * d);
+    let part_len = tiles.div_ceil(PARTS) * BACKWARD.1 * d;
+    let mut dh = Vec::with_capacity(n * d);
+    for from in (0..n).step_by(BACKWARD.0) {
+        let chunk = from..(from + BACKWARD.0).min(n);
+        let len = chunk.len() * d;
+        let mut partial = vec![0f32; w.len().div_ceil(part_len) * len];
+        let parts = partial.par_chunks_mut(len).zip(w.par_chunks(part_len)).enumerate().with_max_len(1);
+        if dw.is_empty() {
+            parts.for_each(|(part, (dh, w))| part_gradients(rows, chunk.clone(), w, part * part_len / d, dh, &mut []));
+        } else {
+            parts.zip(dw.par_chunks_mut(part_len)).for_each(|((part, (dh, w)), dw)| {
+                part_gradients(rows, chunk.clone(), w, part * part_len / d, dh, dw);
+            });
+        }
+        dh.extend(column_sums(&partial, len));
+    }
+    dh
+}
+
+/// One chunk of rows against one part of the vocabulary, tile by tile.
+fn part_gradients(rows: &Rows, chunk: std::ops::Range<usize>, w: &[f32], first: usize, dh: &mut [f32], dw: &mut [f32]) {
+    let n = chunk.len();
+    let d = dh.len() / n;
+    let h = &rows.h[chunk.start * d..chunk.end * d];
+    let right = |data| Right::Rows { data, ld: d };
+    let mut z = vec![0f32; n * BACKWARD.1];
+    for (tile, w) in w.chunks(BACKWARD.1 * d).enumerate() {
+        let cols = w.len() / d;
+        let z = &mut z[..n * cols];
+        let weights = Right::Transposed { data: w, ld: d };
+        gemm_here(n, cols, d, Left::Rows { data: h, ld: d }, weights, z, cols, Start::Zero);
+        logit_gradients(z, cols, &rows.log_sums[chunk.clone()], &rows.dy[chunk.clone()]);
+        let tile_first = first + tile * BACKWARD.1;
+        for (row, n) in chunk.clone().enumerate() {
+            if let Some(at) = (rows.targets[n] as usize).checked_sub(tile_first).filter(|at| *at < cols) {
+                z[row * cols + at] += rows.dy[n];
+            }
+        }
+        gemm_here(n, d, cols, Left::Rows { data: z, ld: cols }, right(w), dh, d, Start::Kept);
+        if !dw.is_empty() {
+            let dw = &mut dw[tile * BACKWARD.1 * d..][..cols * d];
+            gemm_here(cols, d, n, Left::Transposed(z), right(h), dw, d, Start::Kept);
+        }
+    }
+}
+
+multiversion! {
+    /// `dz = −dy·exp(z − log_sum)`, the softmax part of the gradient; the target's `+dy` is added by the caller.
+    fn logit_gradients(z: &mut [f32], cols: usize, log_sums: &[f32], dy: &[f32]) {
+        for (row, (log_sum, dy)) in z.chunks_exact_mut(cols).zip(log_sums.iter().zip(dy)) {
+            for z in row {
+                *z = -dy * exp(*z - log_sum);
+            }
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! Token embedding.
 
-use super::check::{dims, require};
+use super::check::{dense, dims, has_kernel, require, slice, with_slices};
 use super::plain;
-use candle_core::{Result, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+
+const OP: &str = "embedding";
 
 /// Looks up one row per token: `y[t] = table[ids[t]]`; the gradient adds up per row in token order.
 ///
@@ -11,9 +13,46 @@ use candle_core::{Result, Tensor};
 /// # Errors
 /// An id ≥ V, strided tensors.
 pub fn embedding(table: &Tensor, ids: &[u32]) -> Result<Tensor> {
-    const OP: &str = "embedding";
     let [v, _] = dims(OP, "table", table)?;
     let top = ids.iter().copied().max().unwrap_or(0) as usize;
     require(ids.is_empty() || top < v, OP, "ids", || format!("below {v}"), || top.to_string())?;
-    plain::embedding(table, ids)
+    if !has_kernel(&[table]) {
+        return plain::embedding(table, ids);
+    }
+    table.apply_op1(Embedding { ids: ids.to_vec() })
+}
+
+struct Embedding {
+    ids: Vec<u32>,
+}
+
+impl CustomOp1 for Embedding {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (_, d) = layout.shape().dims2()?;
+        let table = slice(OP, storage, layout)?;
+        let mut y = Vec::with_capacity(self.ids.len() * d);
+        for &id in &self.ids {
+            y.extend_from_slice(&table[id as usize * d..][..d]);
+        }
+        Ok((CpuStorage::F32(y), (self.ids.len(), d).into()))
+    }
+
+    fn bwd(&self, table: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let (v, d) = table.dims2()?;
+        // One thread: a batch holds few rows, and their order is then the tokens'.
+        let grad = with_slices(OP, [&dense(dy)?], |[dy]| {
+            let mut grad = vec![0f32; v * d];
+            for (&id, dy) in self.ids.iter().zip(dy.chunks_exact(d.max(1))) {
+                for (sum, &value) in grad[id as usize * d..][..d].iter_mut().zip(dy) {
+                    *sum += value;
+                }
+            }
+            Ok(grad)
+        })?;
+        Ok(Some(Tensor::from_vec(grad, (v, d), table.device())?))
+    }
 }

@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "tasks write disjoint tiles of one matrix")]
 
 use super::microkernel::{MR, NR, Tile, run};
-use super::pack::{Aligned, copy_rows, panels_of_transposed, transpose};
+use super::pack::{Aligned, Tasks, copy_rows, panels_of_transposed, transpose};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
@@ -78,7 +78,7 @@ pub(crate) fn gemm(m: usize, n: usize, k: usize, a: Left, b: Right, c: &mut [f32
         return gemm_here(m, n, k, a, b, c, ldc, start);
     }
     let mut packed = Aligned::zeros(0);
-    let left = left_view(m, k, a, &mut packed);
+    let left = left_view(m, k, a, Tasks::Many, &mut packed);
     let out = Output { data: c.as_mut_ptr(), ld: ldc };
     let panels = n.div_ceil(NR);
     // Enough tasks for an even load, few enough that each is worth a wake-up.
@@ -101,7 +101,7 @@ pub(crate) fn gemm_here(m: usize, n: usize, k: usize, a: Left, b: Right, c: &mut
     }
     check(m, n, k, &a, &b, c, ldc);
     let mut packed = Aligned::zeros(0);
-    let left = left_view(m, k, a, &mut packed);
+    let left = left_view(m, k, a, Tasks::One, &mut packed);
     let out = Output { data: c.as_mut_ptr(), ld: ldc };
     // SAFETY: C is borrowed mutably and sizes were checked.
     unsafe { block(0..m, 0..n, k, left, &b, out, start) };
@@ -130,11 +130,11 @@ fn check(m: usize, n: usize, k: usize, a: &Left, b: &Right, c: &[f32], ldc: usiz
     );
 }
 
-fn left_view(m: usize, k: usize, a: Left, packed: &mut Aligned) -> LeftView {
+fn left_view(m: usize, k: usize, a: Left, tasks: Tasks, packed: &mut Aligned) -> LeftView {
     match a {
         Left::Rows { data, ld } => LeftView { data: data.as_ptr(), strides: [MR * ld, ld, 1] },
         Left::Transposed(data) => {
-            *packed = panels_of_transposed(data, m, k);
+            *packed = panels_of_transposed(data, m, k, tasks);
             LeftView { data: packed.as_slice().as_ptr(), strides: [MR * k, 1, MR] }
         }
     }

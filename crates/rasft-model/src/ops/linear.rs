@@ -1,12 +1,18 @@
-//! `x·wᵀ + b`.
+//! `x·wᵀ + b`, for weights that train and for weights packed once for inference.
 
-use super::check::{dims, require};
+use super::check::{dense, dims, has_kernel, require, slice, with_slices};
+use super::gemm::{Left, Right, Start, gemm, pack_transposed};
+use super::pack::Aligned;
 use super::plain;
-use candle_core::{Result, Tensor};
+use super::simd::multiversion;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+const OP: &str = "linear";
 
 /// The affine map of one layer, with `w` as Hugging Face stores it.
 ///
-/// `y[t, n] = Σ_k x[t, k]·w[n, k] + bias[n]`
+/// `y[t, n] = bias[n] + Σ_k x[t, k]·w[n, k]`
 ///
 /// # Shapes
 /// x (T, K), w (N, K), bias (N); f32 on the CPU → (T, N).
@@ -15,13 +21,204 @@ use candle_core::{Result, Tensor};
 /// # Source
 /// Ordinary linear algebra.
 pub fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    const OP: &str = "linear";
     let [_, k] = dims(OP, "x", x)?;
     let [n, wk] = dims(OP, "w", w)?;
     require(wk == k, OP, "w", || format!("(N, {k})"), || format!("{:?}", w.dims()))?;
-    if let Some(bias) = bias {
-        let [bn] = dims(OP, "bias", bias)?;
-        require(bn == n, OP, "bias", || format!("({n})"), || format!("({bn})"))?;
+    check_bias(n, bias)?;
+    match bias {
+        None if has_kernel(&[x, w]) => x.apply_op2(w, Linear),
+        Some(bias) if has_kernel(&[x, w, bias]) => x.apply_op3(w, bias, Linear),
+        _ => plain::linear(x, w, bias),
     }
-    plain::linear(x, w, bias)
+}
+
+fn check_bias(n: usize, bias: Option<&Tensor>) -> Result<()> {
+    let Some(bias) = bias else { return Ok(()) };
+    let [found] = dims(OP, "bias", bias)?;
+    require(found == n, OP, "bias", || format!("({n})"), || format!("({found})"))
+}
+
+/// A weight laid out once for inference, so that no product has to transpose it again.
+///
+/// [`linear_packed`] gives the same bits as [`linear`] with the weight as stored; it takes no gradient.
+#[derive(Clone)]
+pub struct PackedWeight {
+    panels: Aligned,
+    n: usize,
+    k: usize,
+}
+
+impl PackedWeight {
+    /// Packs one weight (N, K), or several one below the other, (ΣN, K), so that one product computes them all.
+    ///
+    /// # Errors
+    /// No weight, different K, strided tensors, tensors that are not f32 on the CPU.
+    pub fn new(weights: &[&Tensor]) -> Result<Self> {
+        const OP: &str = "pack weight";
+        let Some(first) = weights.first() else {
+            return Err(super::check::mismatch(OP, "weights", "at least one", "none"));
+        };
+        let [_, k] = dims(OP, "w", first)?;
+        let mut n = 0;
+        for w in weights {
+            let [rows, wk] = dims(OP, "w", w)?;
+            require(wk == k, OP, "w", || format!("(N, {k})"), || format!("{:?}", w.dims()))?;
+            require(has_kernel(&[w]), OP, "w", || "f32 on the cpu".into(), || format!("{:?}", w.dtype()))?;
+            n += rows;
+        }
+        let guards: Vec<_> = weights.iter().map(|w| w.storage_and_layout()).collect();
+        let mut pieces = Vec::with_capacity(guards.len());
+        for (storage, layout) in &guards {
+            if let candle_core::Storage::Cpu(storage) = &**storage {
+                pieces.push(slice(OP, storage, layout)?);
+            }
+        }
+        Ok(Self { panels: pack_transposed(&pieces, k), n, k })
+    }
+
+    /// Number of outputs N.
+    #[must_use]
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// Number of inputs K.
+    #[must_use]
+    pub fn k(&self) -> usize {
+        self.k
+    }
+}
+
+impl std::fmt::Debug for PackedWeight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PackedWeight({}, {})", self.n, self.k)
+    }
+}
+
+/// [`linear`] with a packed weight, for inference. # Shapes: x (T, K), bias (N) → (T, N).
+///
+/// # Errors
+/// Shapes that do not fit, strided tensors, tensors that are not f32 on the CPU.
+pub fn linear_packed(x: &Tensor, w: &PackedWeight, bias: Option<&Tensor>) -> Result<Tensor> {
+    let [t, k] = dims(OP, "x", x)?;
+    require(w.k == k, OP, "x", || format!("(T, {})", w.k), || format!("{:?}", x.dims()))?;
+    check_bias(w.n, bias)?;
+    let cpu = has_kernel(&[x]) && bias.is_none_or(|b| has_kernel(&[b]));
+    require(cpu, OP, "x and bias", || "f32 on the cpu".into(), || format!("{:?}", x.dtype()))?;
+    let right = Right::Panels(w.panels.as_slice());
+    let y = match bias {
+        Some(bias) => with_slices(OP, [x, bias], |[x, bias]| Ok(affine(x, right, Some(bias), t, w.n, k)))?,
+        None => with_slices(OP, [x], |[x]| Ok(affine(x, right, None, t, w.n, k)))?,
+    };
+    Tensor::from_vec(y, (t, w.n), x.device())
+}
+
+/// `bias + x·B`; the chain of each element starts from its bias.
+fn affine(x: &[f32], b: Right, bias: Option<&[f32]>, t: usize, n: usize, k: usize) -> Vec<f32> {
+    let (mut y, start) = match bias {
+        Some(bias) => (bias.repeat(t), Start::Kept),
+        None => (vec![0.0; t * n], Start::Zero),
+    };
+    gemm(t, n, k, Left::Rows { data: x, ld: k }, b, &mut y, n, start);
+    y
+}
+
+struct Linear;
+
+impl Linear {
+    /// `dx = dy·w`, `dw = dyᵀ·x`, each only where a gradient is asked for.
+    fn gradients(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let ((t, k), n) = (x.dims2()?, w.dim(0)?);
+        let (wants_x, wants_w) = (x.track_op(), w.track_op());
+        let (dx, dw) = with_slices(OP, [x, w, dy], |[x, w, dy]| {
+            let mut dx = vec![0.0; if wants_x { t * k } else { 0 }];
+            if wants_x {
+                let right = Right::Rows { data: w, ld: k };
+                gemm(t, k, n, Left::Rows { data: dy, ld: n }, right, &mut dx, k, Start::Zero);
+            }
+            let mut dw = vec![0.0; if wants_w { n * k } else { 0 }];
+            if wants_w {
+                gemm(n, k, t, Left::Transposed(dy), Right::Rows { data: x, ld: k }, &mut dw, k, Start::Zero);
+            }
+            Ok((dx, dw))
+        })?;
+        let dx = wants_x.then(|| Tensor::from_vec(dx, (t, k), x.device())).transpose()?;
+        let dw = wants_w.then(|| Tensor::from_vec(dw, (n, k), w.device())).transpose()?;
+        Ok((dx, dw))
+    }
+}
+
+impl CustomOp2 for Linear {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        let ((t, k), (n, _)) = (l1.shape().dims2()?, l2.shape().dims2()?);
+        let right = Right::Transposed { data: slice(OP, s2, l2)?, ld: k };
+        Ok((CpuStorage::F32(affine(slice(OP, s1, l1)?, right, None, t, n, k)), (t, n).into()))
+    }
+
+    fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Self::gradients(x, w, &dense(dy)?)
+    }
+}
+
+impl CustomOp3 for Linear {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let ((t, k), (n, _)) = (l1.shape().dims2()?, l2.shape().dims2()?);
+        let right = Right::Transposed { data: slice(OP, s2, l2)?, ld: k };
+        let y = affine(slice(OP, s1, l1)?, right, Some(slice(OP, s3, l3)?), t, n, k);
+        Ok((CpuStorage::F32(y), (t, n).into()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        bias: &Tensor,
+        _: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let dy = dense(dy)?;
+        let (dx, dw) = Self::gradients(x, w, &dy)?;
+        let db = if bias.track_op() {
+            let n = bias.dim(0)?;
+            let sums = with_slices(OP, [&dy], |[dy]| Ok(column_sums(dy, n)))?;
+            Some(Tensor::from_vec(sums, n, bias.device())?)
+        } else {
+            None
+        };
+        Ok((dx, dw, db))
+    }
+}
+
+/// Sum of the rows of (T, N), each column from the first row to the last.
+pub(crate) fn column_sums(x: &[f32], n: usize) -> Vec<f32> {
+    const BLOCK: usize = 256;
+    let mut sums = vec![0f32; n];
+    sums.par_chunks_mut(BLOCK).enumerate().for_each(|(block, sums)| add_columns(x, n, block * BLOCK, sums));
+    sums
+}
+
+multiversion! {
+    fn add_columns(x: &[f32], n: usize, from: usize, sums: &mut [f32]) {
+        for row in x.chunks_exact(n) {
+            for (sum, &value) in sums.iter_mut().zip(&row[from..]) {
+                *sum += value;
+            }
+        }
+    }
 }

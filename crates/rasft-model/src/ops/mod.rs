@@ -9,6 +9,7 @@
 //! one fixed tree; maxima do not depend on order. Backward passes give the same bits for any number of threads.
 
 mod attention;
+mod attention_grad;
 mod cached;
 mod check;
 mod cross_entropy;
@@ -28,7 +29,7 @@ pub use cached::{KvLayerMut, KvLayout, attention_cached};
 pub use check::OpError;
 pub use cross_entropy::linear_cross_entropy;
 pub use embedding::embedding;
-pub use linear::linear;
+pub use linear::{PackedWeight, linear, linear_packed};
 pub use rms_norm::rms_norm;
 pub use rope::rope;
 pub use swiglu::swiglu;

@@ -77,12 +77,21 @@ pub(crate) unsafe fn transpose(src: *const f32, ld: usize, k: usize, cols: usize
     }
 }
 
+/// Whether to share work among threads or to stay on the caller's, which is inside a task already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tasks {
+    One,
+    Many,
+}
+
 /// Lays `a[i, k]` at `src[k·m + i]` (m × k, stored transposed) out in panels of 8 rows: `panel, k, row in the panel`.
-pub(crate) fn panels_of_transposed(src: &[f32], m: usize, k: usize) -> Aligned {
+pub(crate) fn panels_of_transposed(src: &[f32], m: usize, k: usize, tasks: Tasks) -> Aligned {
     let mut packed = Aligned::zeros(m.div_ceil(MR) * MR * k);
-    let groups = packed.as_mut_slice()[..m.div_ceil(MR) * MR * k].par_chunks_mut((MR * k * 8).max(1));
-    groups.enumerate().for_each(|(group, panels)| {
-        // Eight panels at a time, so that each row of the source is read a few cache lines at a time.
+    if m == 0 || k == 0 {
+        return packed;
+    }
+    // Eight panels at a time, so that each row of the source is read a few cache lines at a time.
+    let fill = |(group, panels): (usize, &mut [f32])| {
         for at in 0..k {
             for (panel, out) in panels.chunks_exact_mut(MR * k).enumerate() {
                 let from = (group * 8 + panel) * MR;
@@ -90,7 +99,12 @@ pub(crate) fn panels_of_transposed(src: &[f32], m: usize, k: usize) -> Aligned {
                 out[at * MR..][..rows].copy_from_slice(&src[at * m + from..][..rows]);
             }
         }
-    });
+    };
+    let all = &mut packed.as_mut_slice()[..m.div_ceil(MR) * MR * k];
+    match tasks {
+        Tasks::One => all.chunks_mut(MR * k * 8).enumerate().for_each(fill),
+        Tasks::Many => all.par_chunks_mut(MR * k * 8).enumerate().for_each(fill),
+    }
     packed
 }
 
@@ -166,7 +180,7 @@ mod tests {
     fn panels_hold_every_value() {
         for (m, k) in [(1, 1), (8, 5), (70, 3), (131, 9)] {
             let src: Vec<f32> = (0..m * k).map(|i| i as f32).collect();
-            let packed = panels_of_transposed(&src, m, k);
+            let packed = panels_of_transposed(&src, m, k, Tasks::Many);
             for (i, at) in (0..m).flat_map(|i| (0..k).map(move |at| (i, at))) {
                 assert_eq!(packed.as_slice()[i / MR * MR * k + at * MR + i % MR], src[at * m + i]);
             }

@@ -1,8 +1,17 @@
 //! Root-mean-square normalisation.
 
-use super::check::{dims, require};
+use super::check::{dense, dims, has_kernel, require, slice, with_slices};
+use super::linear::column_sums;
 use super::plain;
-use candle_core::{Result, Tensor};
+use super::simd::{multiversion, sum_of_products};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+const OP: &str = "rms_norm";
+/// Elements per task, rounded to whole rows.
+const CHUNK: usize = 1 << 14;
+/// Rows whose weight gradients are added up before the partial sums are: fixed, so that threads do not matter.
+const PARTIAL_ROWS: usize = 128;
 
 /// Root-mean-square norm over the last dimension; of hidden states, or per head for q and k.
 ///
@@ -15,9 +24,83 @@ use candle_core::{Result, Tensor};
 /// # Source
 /// Zhang and Sennrich 2019, as Llama and Qwen use it.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
-    const OP: &str = "rms_norm";
     let [d] = dims(OP, "weight", weight)?;
     let last = x.dims().last().copied().unwrap_or(0);
     require(d == last && d > 0, OP, "x", || format!("(…, {d})"), || format!("{:?}", x.dims()))?;
-    plain::rms_norm(x, weight, eps)
+    if !has_kernel(&[x, weight]) {
+        return plain::rms_norm(x, weight, eps);
+    }
+    x.apply_op2(weight, RmsNorm { eps: eps as f32 })
+}
+
+struct RmsNorm {
+    eps: f32,
+}
+
+impl CustomOp2 for RmsNorm {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (x, weight) = (slice(OP, s1, l1)?, slice(OP, s2, l2)?);
+        let mut y = vec![0f32; x.len()];
+        let chunk = chunk(weight.len());
+        y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(y, x)| forward(x, weight, self.eps, y));
+        Ok((CpuStorage::F32(y), l1.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (dx, dw) = with_slices(OP, [x, weight, &dense(dy)?], |[x, weight, dy]| {
+            let d = weight.len();
+            let mut dx = vec![0f32; x.len()];
+            let mut partial = vec![0f32; x.len().div_ceil(PARTIAL_ROWS * d) * d];
+            dx.par_chunks_mut(PARTIAL_ROWS * d)
+                .zip(partial.par_chunks_mut(d))
+                .zip(x.par_chunks(PARTIAL_ROWS * d).zip(dy.par_chunks(PARTIAL_ROWS * d)))
+                .for_each(|((dx, dw), (x, dy))| backward(x, weight, self.eps, dy, dx, dw));
+            Ok((dx, column_sums(&partial, d)))
+        })?;
+        let dw = weight.track_op().then(|| Tensor::from_vec(dw, weight.shape(), weight.device())).transpose()?;
+        Ok((Some(Tensor::from_vec(dx, x.shape(), x.device())?), dw))
+    }
+}
+
+fn chunk(d: usize) -> usize {
+    (CHUNK / d).max(1) * d
+}
+
+#[inline(always)]
+fn inverse_rms(x: &[f32], eps: f32) -> f32 {
+    1.0 / (sum_of_products(x, x) / x.len() as f32 + eps).sqrt()
+}
+
+multiversion! {
+    fn forward(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) {
+        let d = weight.len();
+        for (x, y) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)) {
+            let inverse = inverse_rms(x, eps);
+            for i in 0..d {
+                y[i] = x[i] * inverse * weight[i];
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// With `s = 1/rms` and `g = dy·weight`: `dx = s·(g − x·s²·mean(g·x))`, `dw += dy·x·s`.
+    fn backward(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32], dw: &mut [f32]) {
+        let d = weight.len();
+        for ((x, dy), dx) in x.chunks_exact(d).zip(dy.chunks_exact(d)).zip(dx.chunks_exact_mut(d)) {
+            let inverse = inverse_rms(x, eps);
+            for i in 0..d {
+                dx[i] = dy[i] * weight[i];
+                dw[i] += dy[i] * x[i] * inverse;
+            }
+            let pull = sum_of_products(dx, x) / d as f32 * inverse * inverse;
+            for i in 0..d {
+                dx[i] = inverse * (dx[i] - x[i] * pull);
+            }
+        }
+    }
 }

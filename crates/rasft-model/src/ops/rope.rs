@@ -1,8 +1,14 @@
 //! Rotary position embedding, half-split convention.
 
-use super::check::{dims, require};
+use super::check::{dense, dims, has_kernel, require, slice, with_slices};
 use super::plain;
-use candle_core::{Result, Tensor};
+use super::simd::multiversion;
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+const OP: &str = "rope";
+/// Elements per task, rounded to whole tokens.
+const CHUNK: usize = 1 << 14;
 
 /// Rotates the pairs `(x[i], x[i + Dh/2])` of every head by the angle of the token's position.
 ///
@@ -15,13 +21,77 @@ use candle_core::{Result, Tensor};
 /// # Source
 /// Su et al. 2021, in the layout of Hugging Face's Llama and Qwen ("rotate half").
 pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) -> Result<Tensor> {
-    const OP: &str = "rope";
     let [t, _, dh] = dims(OP, "x", x)?;
     let [rows, half] = dims(OP, "cos", cos)?;
+    let _: [usize; 2] = dims(OP, "sin", sin)?;
     require(half * 2 == dh, OP, "cos", || format!("(P, {})", dh / 2), || format!("{:?}", cos.dims()))?;
     require(sin.dims() == cos.dims(), OP, "sin", || format!("{:?}", cos.dims()), || format!("{:?}", sin.dims()))?;
     require(positions.len() == t, OP, "positions", || t.to_string(), || positions.len().to_string())?;
     let top = positions.iter().copied().max().unwrap_or(0) as usize;
     require(t == 0 || top < rows, OP, "positions", || format!("below {rows}"), || top.to_string())?;
-    plain::rope(x, cos, sin, positions)
+    if !has_kernel(&[x, cos, sin]) {
+        return plain::rope(x, cos, sin, positions);
+    }
+    let op = Rope { cos: cos.detach(), sin: sin.detach(), positions: positions.to_vec() };
+    x.apply_op1(op)
+}
+
+struct Rope {
+    cos: Tensor,
+    sin: Tensor,
+    positions: Vec<u32>,
+}
+
+impl Rope {
+    /// Rotates by the positions' angles times `sign`; −1 is the inverse and, a rotation being orthogonal, the gradient.
+    fn rotate(&self, x: &[f32], heads: usize, sign: f32) -> Result<Vec<f32>> {
+        let half = self.cos.dim(1)?;
+        let token = heads * half * 2;
+        let mut y = vec![0f32; x.len()];
+        if x.is_empty() {
+            return Ok(y);
+        }
+        let tokens = (CHUNK / token).max(1);
+        with_slices(OP, [&self.cos, &self.sin], |[cos, sin]| {
+            y.par_chunks_mut(tokens * token)
+                .zip(x.par_chunks(tokens * token).zip(self.positions.par_chunks(tokens)))
+                .for_each(|(y, (x, positions))| rotate_tokens(x, cos, sin, half, positions, sign, y));
+            Ok(())
+        })?;
+        Ok(y)
+    }
+}
+
+impl CustomOp1 for Rope {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let y = self.rotate(slice(OP, storage, layout)?, layout.dims()[1], 1.0)?;
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let dx = with_slices(OP, [&dense(dy)?], |[dy]| self.rotate(dy, x.dim(1)?, -1.0))?;
+        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
+    }
+}
+
+multiversion! {
+    fn rotate_tokens(x: &[f32], cos: &[f32], sin: &[f32], half: usize, positions: &[u32], sign: f32, y: &mut [f32]) {
+        let token = x.len() / positions.len();
+        for ((x, y), &position) in x.chunks_exact(token).zip(y.chunks_exact_mut(token)).zip(positions) {
+            let cos = &cos[position as usize * half..][..half];
+            let sin = &sin[position as usize * half..][..half];
+            for (x, y) in x.chunks_exact(2 * half).zip(y.chunks_exact_mut(2 * half)) {
+                let ((a, b), (first, second)) = (x.split_at(half), y.split_at_mut(half));
+                for i in 0..half {
+                    let s = sin[i] * sign;
+                    first[i] = a[i] * cos[i] - b[i] * s;
+                    second[i] = b[i] * cos[i] + a[i] * s;
+                }
+            }
+        }
+    }
 }

@@ -1,8 +1,14 @@
 //! The gated activation of the feed-forward layers.
 
-use super::check::{dims, require};
+use super::check::{dense, dims, has_kernel, require, slice, with_slices};
 use super::plain;
-use candle_core::{Result, Tensor};
+use super::simd::{exp, multiversion};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+const OP: &str = "swiglu";
+/// Elements per task.
+const CHUNK: usize = 1 << 14;
 
 /// SwiGLU: `y = gate · σ(gate) · up`.
 ///
@@ -13,9 +19,58 @@ use candle_core::{Result, Tensor};
 /// # Source
 /// Shazeer 2020.
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    const OP: &str = "swiglu";
     let g: [usize; 2] = dims(OP, "gate", gate)?;
     let u: [usize; 2] = dims(OP, "up", up)?;
     require(g == u, OP, "up", || format!("{g:?}"), || format!("{u:?}"))?;
-    plain::swiglu(gate, up)
+    if has_kernel(&[gate, up]) { gate.apply_op2(up, SwiGlu) } else { plain::swiglu(gate, up) }
+}
+
+struct SwiGlu;
+
+impl CustomOp2 for SwiGlu {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (gate, up) = (slice(OP, s1, l1)?, slice(OP, s2, l2)?);
+        let mut y = vec![0f32; gate.len()];
+        y.par_chunks_mut(CHUNK)
+            .zip(gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK)))
+            .for_each(|(y, (gate, up))| forward(gate, up, y));
+        Ok((CpuStorage::F32(y), l1.shape().clone()))
+    }
+
+    fn bwd(&self, gate: &Tensor, up: &Tensor, _: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (dgate, dup) = with_slices(OP, [gate, up, &dense(dy)?], |[gate, up, dy]| {
+            let (mut dgate, mut dup) = (vec![0f32; gate.len()], vec![0f32; gate.len()]);
+            dgate
+                .par_chunks_mut(CHUNK)
+                .zip(dup.par_chunks_mut(CHUNK))
+                .zip(gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK)).zip(dy.par_chunks(CHUNK)))
+                .for_each(|((dgate, dup), ((gate, up), dy))| backward(gate, up, dy, dgate, dup));
+            Ok((dgate, dup))
+        })?;
+        let tensor = |values| Tensor::from_vec(values, gate.shape(), gate.device());
+        Ok((Some(tensor(dgate)?), Some(tensor(dup)?)))
+    }
+}
+
+multiversion! {
+    fn forward(gate: &[f32], up: &[f32], y: &mut [f32]) {
+        for (y, (&g, &u)) in y.iter_mut().zip(gate.iter().zip(up)) {
+            *y = g / (1.0 + exp(-g)) * u;
+        }
+    }
+}
+
+multiversion! {
+    /// `d(g·σ(g)) = σ(g)·(1 + g·(1 − σ(g)))`
+    fn backward(gate: &[f32], up: &[f32], dy: &[f32], dgate: &mut [f32], dup: &mut [f32]) {
+        for ((dg, du), ((&g, &u), &dy)) in dgate.iter_mut().zip(dup).zip(gate.iter().zip(up).zip(dy)) {
+            let sigma = 1.0 / (1.0 + exp(-g));
+            *du = dy * g * sigma;
+            *dg = dy * u * sigma * (1.0 + g * (1.0 - sigma));
+        }
+    }
 }
