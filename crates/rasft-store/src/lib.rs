@@ -2,12 +2,14 @@
 //!
 //! Layout below the root; a *place* is a stage name, or a stage name with one part for finer work (`rollout/shards`):
 //!
-//!     <place>/<key>/            one entry: its files, `_manifest.json`, `_key.json` (the parameters behind the key)
-//!     _tmp/                     what is being made; a lock file beside each says that its maker lives
-//!     _locks/                   one lock per key being computed
-//!     _roots/                   the views made with --out: what `gc` keeps
-//!     _stat/                    hashes of files outside, remembered by size, times and inode
-//!     _store.json               version of this layout
+//! ```text
+//! <place>/<key>/            one entry: its files, `_manifest.json`, `_key.json` (the parameters behind the key)
+//! _tmp/                     what is being made; a lock file beside each says that its maker lives
+//! _locks/                   one lock per key being computed
+//! _roots/                   the views made with --out: what `gc` keeps
+//! _stat/                    hashes of files outside, remembered by size, times and inode
+//! _store.json               version of this layout
+//! ```
 //!
 //! Invariants: an entry appears by one rename, whole and synced, and never changes afterwards; a look-up reads one
 //! small file and a few sizes; what is damaged is reported, never taken for a hit. Deliberately absent: what stages do.
