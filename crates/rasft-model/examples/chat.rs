@@ -23,7 +23,7 @@ fn main() -> Result<(), Failure> {
     let start = Instant::now();
     let decoder = Decoder::load(&dir, &LoadOptions::default())?;
     let tokenizer = Tokenizer::from_dir(&dir)?;
-    let template = ChatTemplate::from_dir(&dir, &tokenizer, TemplateChoice::ModelOrChatMl)?;
+    let template = ChatTemplate::from_dir(&dir, &tokenizer, TemplateChoice::OwnOrChatMl)?;
     eprintln!("loaded {} parameters in {:.2?}", decoder.n_parameters(), start.elapsed());
     let prompt = tokenizer.encode(&template.prompt(None, &question)?, Specials::Omit)?.ids;
     let mut cache = KvCache::new(decoder.config(), batch, prompt.len() + MAX_NEW_TOKENS)?;

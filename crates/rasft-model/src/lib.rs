@@ -8,6 +8,7 @@ pub mod cache;
 pub mod config;
 pub mod decoder;
 pub mod detok;
+pub mod device;
 pub mod dir;
 pub mod error;
 pub mod item;

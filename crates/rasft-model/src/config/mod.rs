@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::ModelError;
+use crate::weights::parameter_shapes;
 
 mod rope;
 
@@ -102,6 +103,31 @@ impl DecoderConfig {
     #[must_use]
     pub const fn kv_dim(&self) -> usize {
         self.n_kv_heads * self.head_dim
+    }
+
+    /// Number of scalars in all parameters; a tied head counts once.
+    #[must_use]
+    pub fn n_parameters(&self) -> usize {
+        parameter_shapes(self).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    }
+
+    /// Bytes the weights take in memory for inference: f32, the output projection once as stored and once laid out.
+    #[must_use]
+    pub fn inference_bytes(&self) -> usize {
+        let head = if self.tie_word_embeddings { 1 } else { 2 };
+        let embedding = self.vocab_size * self.hidden_size;
+        size_of::<f32>() * (self.n_parameters() + head * embedding)
+    }
+
+    /// Rough bytes that training takes: weights, gradients (twice while they are summed up) and two moments in f32, and
+    /// what the backward pass of `n_tokens` tokens keeps.
+    ///
+    /// Per token and layer: residual, norms and projections 6·D, attention 3·q + 4·kv, feed-forward 3·I; the same again
+    /// at most for gradients in flight of one layer, which is small beside all layers.
+    #[must_use]
+    pub fn training_bytes(&self, n_tokens: usize) -> usize {
+        let layer = 6 * self.hidden_size + 3 * self.q_dim() + 4 * self.kv_dim() + 3 * self.intermediate_size;
+        size_of::<f32>() * (5 * self.n_parameters() + n_tokens * self.n_layers * layer)
     }
 
     /// Reads `config.json` and, for the special tokens, `generation_config.json`.

@@ -1,10 +1,8 @@
 //! The blocks of the network and the one forward pass through them.
 
-use std::collections::BTreeMap;
+use candle_core::Tensor;
 
-use candle_core::{Tensor, Var};
-
-use super::Trainable;
+use super::projection::{Projections, Source};
 use super::rope_tables::RopeTables;
 use crate::cache::KvCache;
 use crate::config::DecoderConfig;
@@ -67,99 +65,56 @@ pub(super) struct Network {
     embedding: Tensor,
     blocks: Vec<Block>,
     norm: Tensor,
-    /// The output projection (V, D); the embedding itself in tied models.
-    head: Tensor,
+    /// The output projection (V, D) as stored; the embedding itself in tied models.
+    head_weight: Tensor,
+    head: Projections,
 }
 
 #[derive(Debug)]
 struct Block {
     input_norm: Tensor,
-    q: Projection,
-    k: Projection,
-    v: Projection,
+    qkv: Projections,
     q_norm: Option<Tensor>,
     k_norm: Option<Tensor>,
-    o: Projection,
+    o: Projections,
     post_norm: Tensor,
-    gate: Projection,
-    up: Projection,
-    down: Projection,
+    gate_up: Projections,
+    down: Projections,
 }
 
-#[derive(Debug)]
-struct Projection {
-    weight: Tensor,
-    bias: Option<Tensor>,
-}
-
-impl Projection {
-    fn apply(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        ops::linear(x, &self.weight, self.bias.as_ref())
-    }
-}
-
-/// Parameters by name.
-struct Lookup<'a> {
-    by_name: BTreeMap<&'a str, &'a Var>,
-    trainable: Trainable,
-}
-
-impl Lookup<'_> {
-    fn find(&self, name: &str) -> Option<Tensor> {
-        let var = self.by_name.get(name)?;
-        Some(match self.trainable {
-            Trainable::Yes => var.as_tensor().clone(),
-            Trainable::No => var.as_detached_tensor(),
-        })
-    }
-
-    fn get(&self, name: &str) -> Result<Tensor, ModelError> {
-        self.find(name).ok_or_else(|| ModelError::Request(format!("parameter {name} is missing")))
-    }
-
-    fn projection(&self, layer: usize, name: &str) -> Result<Projection, ModelError> {
-        let prefix = format!("model.layers.{layer}.{name}");
-        Ok(Projection { weight: self.get(&format!("{prefix}.weight"))?, bias: self.find(&format!("{prefix}.bias")) })
-    }
-
-    fn block(&self, layer: usize) -> Result<Block, ModelError> {
+impl Block {
+    fn new(source: &mut Source, layer: usize) -> Result<Self, ModelError> {
         let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
-        Ok(Block {
-            input_norm: self.get(&name("input_layernorm"))?,
-            q: self.projection(layer, "self_attn.q_proj")?,
-            k: self.projection(layer, "self_attn.k_proj")?,
-            v: self.projection(layer, "self_attn.v_proj")?,
-            q_norm: self.find(&name("self_attn.q_norm")),
-            k_norm: self.find(&name("self_attn.k_norm")),
-            o: self.projection(layer, "self_attn.o_proj")?,
-            post_norm: self.get(&name("post_attention_layernorm"))?,
-            gate: self.projection(layer, "mlp.gate_proj")?,
-            up: self.projection(layer, "mlp.up_proj")?,
-            down: self.projection(layer, "mlp.down_proj")?,
+        Ok(Self {
+            input_norm: source.get(&name("input_layernorm"))?,
+            qkv: source.projections(layer, &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"])?,
+            q_norm: source.find(&name("self_attn.q_norm")),
+            k_norm: source.find(&name("self_attn.k_norm")),
+            o: source.projections(layer, &["self_attn.o_proj"])?,
+            post_norm: source.get(&name("post_attention_layernorm"))?,
+            gate_up: source.projections(layer, &["mlp.gate_proj", "mlp.up_proj"])?,
+            down: source.projections(layer, &["mlp.down_proj"])?,
         })
     }
 }
 
 impl Network {
-    pub(super) fn new(
-        config: &DecoderConfig,
-        parameters: &[(String, Var)],
-        trainable: Trainable,
-    ) -> Result<Self, ModelError> {
-        let by_name = parameters.iter().map(|(name, var)| (name.as_str(), var)).collect();
-        let lookup = Lookup { by_name, trainable };
-        let embedding = lookup.get(EMBEDDING)?;
-        let head = if config.tie_word_embeddings { embedding.clone() } else { lookup.get(LM_HEAD)? };
-        let blocks = (0..config.n_layers).map(|layer| lookup.block(layer)).collect::<Result<_, _>>()?;
-        Ok(Self { embedding, blocks, norm: lookup.get("model.norm.weight")?, head })
+    pub(super) fn new(config: &DecoderConfig, mut source: Source) -> Result<Self, ModelError> {
+        let embedding = source.get(EMBEDDING)?;
+        let blocks = (0..config.n_layers).map(|layer| Block::new(&mut source, layer)).collect::<Result<_, _>>()?;
+        let norm = source.get("model.norm.weight")?;
+        let head_weight = if config.tie_word_embeddings { embedding.clone() } else { source.get(LM_HEAD)? };
+        let head = source.head(&head_weight)?;
+        Ok(Self { embedding, blocks, norm, head_weight, head })
     }
 
     pub(super) fn head_weight(&self) -> &Tensor {
-        &self.head
+        &self.head_weight
     }
 
     pub(super) fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(ops::linear(hidden, &self.head, None)?)
+        let [logits] = self.head.apply(hidden)?;
+        Ok(logits)
     }
 
     /// Tokens to hidden states after the final norm, (T, D).
@@ -178,8 +133,9 @@ impl Network {
             let normed = ops::rms_norm(&x, &block.input_norm, config.rms_norm_eps)?;
             x = (x + block.attention(&normed, config, &place, layer, past)?)?;
             let normed = ops::rms_norm(&x, &block.post_norm, config.rms_norm_eps)?;
-            let inner = ops::swiglu(&block.gate.apply(&normed)?, &block.up.apply(&normed)?)?; // (T, I)
-            x = (x + block.down.apply(&inner)?)?;
+            let [gate, up] = block.gate_up.apply(&normed)?; // (T, I)
+            let [down] = block.down.apply(&ops::swiglu(&gate, &up)?)?;
+            x = (x + down)?;
         }
         Ok(ops::rms_norm(&x, &self.norm, config.rms_norm_eps)?)
     }
@@ -211,11 +167,13 @@ impl Block {
             };
             ops::rope(&y, &place.cos, &place.sin, &place.positions)
         };
-        let q = turned(heads(self.q.apply(x)?, config.n_heads)?, &self.q_norm)?;
-        let k = turned(heads(self.k.apply(x)?, config.n_kv_heads)?, &self.k_norm)?;
-        let v = heads(self.v.apply(x)?, config.n_kv_heads)?;
+        let [q, k, v] = self.qkv.apply(x)?;
+        let q = turned(heads(q, config.n_heads)?, &self.q_norm)?;
+        let k = turned(heads(k, config.n_kv_heads)?, &self.k_norm)?;
+        let v = heads(v, config.n_kv_heads)?;
         let scale = (1.0 / (head_dim as f64).sqrt()) as f32;
         let mixed = past.attend(layer, &q, &k, &v, place.spans, scale)?;
-        self.o.apply(&mixed.reshape((n_tokens, config.q_dim()))?)
+        let [out] = self.o.apply(&mixed.reshape((n_tokens, config.q_dim()))?)?;
+        Ok(out)
     }
 }

@@ -18,16 +18,18 @@ use crate::weights::{self, WeightsDtype};
 
 mod block;
 mod init;
+mod projection;
 mod rope_tables;
 mod save;
 
 use block::Network;
+use projection::{Form, Source};
 use rope_tables::RopeTables;
 
 /// Whether gradients are recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Trainable {
-    /// Inference only.
+    /// Inference only: weights are laid out for speed, and neither listed nor saved.
     #[default]
     No,
     /// Every parameter gets a gradient.
@@ -100,10 +102,14 @@ impl Decoder {
         parameters: Vec<(String, Var)>,
         options: &LoadOptions,
     ) -> Result<Self, ModelError> {
-        let detached = Network::new(&config, &parameters, Trainable::No)?;
-        let tracked = match options.trainable {
-            Trainable::Yes => Some(Network::new(&config, &parameters, Trainable::Yes)?),
-            Trainable::No => None,
+        let network = |parameters, form| Network::new(&config, Source::new(parameters, form));
+        let (detached, tracked, parameters) = match options.trainable {
+            Trainable::Yes => {
+                let tracked = network(parameters.clone(), Form::Tracked)?;
+                (network(parameters.clone(), Form::Detached)?, Some(tracked), parameters)
+            }
+            Trainable::No if options.device.is_cpu() => (network(parameters, Form::Packed)?, None, Vec::new()),
+            Trainable::No => (network(parameters, Form::Detached)?, None, Vec::new()),
         };
         let rope = RopeTables::new(&config, &options.device)?;
         Ok(Self { config, parameters, tracked, detached, rope, device: options.device.clone() })
@@ -127,7 +133,8 @@ impl Decoder {
         if self.tracked.is_some() { Trainable::Yes } else { Trainable::No }
     }
 
-    /// Every parameter under its HF name, in the order of the forward pass; a tied model has no `lm_head.weight`.
+    /// Every parameter of a trainable decoder under its HF name, in the order of the forward pass; a tied model has no
+    /// `lm_head.weight`. Empty when the decoder is not trainable: its weights are laid out for inference.
     ///
     /// Values may be replaced in place (`Var::set`); the next call of any method sees them.
     #[must_use]
@@ -138,7 +145,7 @@ impl Decoder {
     /// Number of scalars in all parameters.
     #[must_use]
     pub fn n_parameters(&self) -> usize {
-        self.parameters.iter().map(|(_, v)| v.elem_count()).sum()
+        self.config.n_parameters()
     }
 
     /// Hidden states after the final norm, over whole sequences.
@@ -206,8 +213,11 @@ impl Decoder {
     /// Writes `model.safetensors` content under HF names to `path`, whole or not at all; the bytes depend on the values alone.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The decoder is not trainable, or the file cannot be written.
     pub fn save_weights(&self, path: &Path, dtype: WeightsDtype) -> Result<(), ModelError> {
+        if self.trainable() == Trainable::No {
+            return Err(ModelError::Request("only a trainable decoder can be saved".into()));
+        }
         weights::save(&self.parameters, path, dtype)
     }
 
@@ -215,10 +225,10 @@ impl Decoder {
     /// template files of `source`, if one is given. The directory must exist.
     ///
     /// # Errors
-    /// A file cannot be read or written.
+    /// The decoder is not trainable, or a file cannot be read or written.
     pub fn save_dir(&self, dir: &Path, source: Option<&ModelDir>, dtype: WeightsDtype) -> Result<(), ModelError> {
-        save::side_files(&self.config, dir, source, dtype)?;
-        self.save_weights(&dir.join("model.safetensors"), dtype)
+        self.save_weights(&dir.join("model.safetensors"), dtype)?;
+        save::side_files(&self.config, dir, source, dtype)
     }
 
     fn network(&self) -> &Network {

@@ -67,11 +67,11 @@ pub enum GenerationPrompt {
 pub enum TemplateChoice {
     /// The model's own; an error if it has none.
     #[default]
-    Model,
+    Own,
     /// The built-in ChatML, whatever the model has.
     ChatMl,
     /// The model's own, ChatML if it has none.
-    ModelOrChatMl,
+    OwnOrChatMl,
 }
 
 /// What a template may refer to besides the messages.
@@ -108,8 +108,8 @@ impl ChatTemplate {
             ..TemplateContext::default()
         };
         let own = match choice {
-            TemplateChoice::Model => Some(dir.require_template("this stage")?),
-            TemplateChoice::ModelOrChatMl => dir.template()?,
+            TemplateChoice::Own => Some(dir.require_template("this stage")?),
+            TemplateChoice::OwnOrChatMl => dir.template()?,
             TemplateChoice::ChatMl => None,
         };
         match own {

@@ -40,7 +40,7 @@ fn parse<T: serde::de::DeserializeOwned>(family: &str, extra: serde_json::Value)
 #[test]
 fn llama_agrees() {
     for family in ["llama", "llama3"] {
-        let decoder = tiny_decoder(family, &LoadOptions::default());
+        let decoder = tiny_decoder(family, &LoadOptions::trainable());
         let config = parse::<llama::LlamaConfig>(family, serde_json::json!({})).into_config(false);
         let model = llama::Llama::load(builder(&decoder), &config).unwrap();
         for n in [1, 9, 60] {
@@ -52,7 +52,7 @@ fn llama_agrees() {
 
 #[test]
 fn qwen2_agrees() {
-    let decoder = tiny_decoder("qwen2", &LoadOptions::default());
+    let decoder = tiny_decoder("qwen2", &LoadOptions::trainable());
     let extra = serde_json::json!({"sliding_window": 256, "max_window_layers": 3, "use_sliding_window": false});
     let mut model = qwen2::ModelForCausalLM::new(&parse("qwen2", extra), builder(&decoder)).unwrap();
     for n in [1, 9, 60] {
@@ -63,7 +63,7 @@ fn qwen2_agrees() {
 
 #[test]
 fn qwen3_agrees() {
-    let decoder = tiny_decoder("qwen3", &LoadOptions::default());
+    let decoder = tiny_decoder("qwen3", &LoadOptions::trainable());
     let extra = serde_json::json!({"attention_bias": false, "max_window_layers": 3, "use_sliding_window": false});
     let mut model = qwen3::ModelForCausalLM::new(&parse("qwen3", extra), builder(&decoder)).unwrap();
     for n in [1, 9, 60] {

@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use crate::support::{FAMILIES, floats, read_json, tiny_decoder, tiny_json, tokens};
 
 fn saved(family: &str, dtype: WeightsDtype) -> (Decoder, tempfile::TempDir) {
-    let decoder = tiny_decoder(family, &LoadOptions::default());
+    let decoder = tiny_decoder(family, &LoadOptions::trainable());
     let dir = tempfile::tempdir().unwrap();
     decoder.save_dir(dir.path(), None, dtype).unwrap();
     (decoder, dir)
 }
 
 fn load(dir: &Path) -> Result<Decoder, ModelError> {
-    Decoder::load(&ModelDir::open(dir)?, &LoadOptions::default())
+    Decoder::load(&ModelDir::open(dir)?, &LoadOptions::trainable())
 }
 
 fn hidden(decoder: &Decoder) -> Vec<f32> {
@@ -226,7 +226,7 @@ fn transformers_5_rope_parameters_are_read() {
 #[test]
 fn random_models_depend_on_the_seed_alone() {
     let config = crate::support::tiny_config("qwen3");
-    let make = |seed| Decoder::init(&config, seed, &LoadOptions::default()).unwrap();
+    let make = |seed| Decoder::init(&config, seed, &LoadOptions::trainable()).unwrap();
     assert_eq!(hidden(&make(1)), hidden(&make(1)));
     assert_ne!(hidden(&make(1)), hidden(&make(2)));
     let decoder = make(1);
@@ -236,4 +236,21 @@ fn random_models_depend_on_the_seed_alone() {
     let mean = values.iter().sum::<f32>() / n;
     let std = (values.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / n).sqrt();
     assert!(mean.abs() < 1e-3 && (std - 0.02).abs() < 1e-3, "{name}: mean {mean}, std {std}");
+}
+
+#[test]
+fn inference_gives_the_same_bits_and_does_not_save() {
+    for family in FAMILIES {
+        let (decoder, dir) = saved(family, WeightsDtype::F32);
+        let model = ModelDir::open(dir.path()).unwrap();
+        let inference = Decoder::load(&model, &LoadOptions::default()).unwrap();
+        assert_eq!(hidden(&inference), hidden(&decoder), "{family}");
+        let batch = Packed::from_sequences(&[tokens(20, 97, 4)]);
+        let logits = |d: &Decoder| floats(&d.logits(&d.hidden(&batch).unwrap()).unwrap());
+        assert_eq!(logits(&inference), logits(&decoder), "{family}");
+        let listed: usize = decoder.parameters().iter().map(|(_, v)| v.elem_count()).sum();
+        assert_eq!((inference.n_parameters(), decoder.n_parameters()), (listed, listed), "{family}");
+        assert!(inference.save_weights(&dir.path().join("x"), WeightsDtype::F32).is_err());
+        assert!(inference.parameters().is_empty());
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use rasft_model::{Decoder, DecoderConfig, LoadOptions};
+use rasft_model::{Decoder, DecoderConfig, LoadOptions, ModelDir, Trainable, WeightsDtype};
 use serde_json::{Value, json};
 
 /// The oracle directory, or `None` (with a line saying so) where it is absent.
@@ -59,7 +59,7 @@ pub fn tiny_config(family: &str) -> DecoderConfig {
 
 /// A tiny model whose every parameter, norms and biases included, is random and matters.
 pub fn tiny_decoder(family: &str, options: &LoadOptions) -> Decoder {
-    let decoder = Decoder::init(&tiny_config(family), 7, options).unwrap();
+    let decoder = Decoder::init(&tiny_config(family), 7, &LoadOptions::trainable()).unwrap();
     for (at, (name, var)) in decoder.parameters().iter().enumerate() {
         let centre = if name.contains("norm") { 1.0 } else { 0.0 };
         let width = if name.contains("embed") { 1.0 } else { 0.3 };
@@ -67,7 +67,12 @@ pub fn tiny_decoder(family: &str, options: &LoadOptions) -> Decoder {
         let values: Vec<f32> = (0..var.elem_count()).map(|_| centre + width * uniform(&mut state)).collect();
         var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu).unwrap()).unwrap();
     }
-    decoder
+    if options.trainable == Trainable::Yes {
+        return decoder;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    decoder.save_dir(dir.path(), None, WeightsDtype::F32).unwrap();
+    Decoder::load(&ModelDir::open(dir.path()).unwrap(), options).unwrap()
 }
 
 /// splitmix64 as a number in −1..1.

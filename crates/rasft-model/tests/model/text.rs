@@ -164,13 +164,13 @@ fn characters_spread_over_tokens_come_out_whole() {
 fn without_a_template_the_choice_must_be_made() {
     let (tokenizer, path) = simple();
     let dir = ModelDir::open_tokenizer_only(path.path()).unwrap();
-    let error = ChatTemplate::from_dir(&dir, &tokenizer, TemplateChoice::Model).unwrap_err();
+    let error = ChatTemplate::from_dir(&dir, &tokenizer, TemplateChoice::Own).unwrap_err();
     assert!(error.to_string().contains("ChatML"), "{error}");
-    let chatml = ChatTemplate::from_dir(&dir, &tokenizer, TemplateChoice::ModelOrChatMl).unwrap();
+    let chatml = ChatTemplate::from_dir(&dir, &tokenizer, TemplateChoice::OwnOrChatMl).unwrap();
     assert_eq!(chatml.origin(), "built-in chatml");
     std::fs::write(path.path().join("chat_template.jinja"), "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}")
         .unwrap();
-    let own = ChatTemplate::from_dir(&dir, &tokenizer, TemplateChoice::ModelOrChatMl).unwrap();
+    let own = ChatTemplate::from_dir(&dir, &tokenizer, TemplateChoice::OwnOrChatMl).unwrap();
     assert_eq!(own.prompt(None, "x").unwrap(), "<s>x<e>");
     let names: Vec<String> = dir.files_for_hash().into_iter().map(|f| f.0).collect();
     assert_eq!(names, ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]);
@@ -181,7 +181,7 @@ fn the_default_of_several_named_templates_counts() {
     let named = json!([{"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"}]);
     let dir = directory(&[("tokenizer_config.json", json!({"eos_token": "<e>", "chat_template": named}))]);
     let model = ModelDir::open_tokenizer_only(dir.path()).unwrap();
-    let template = ChatTemplate::from_dir(&model, &open(dir.path()), TemplateChoice::Model).unwrap();
+    let template = ChatTemplate::from_dir(&model, &open(dir.path()), TemplateChoice::Own).unwrap();
     assert_eq!(template.source(), "D");
 }
 
@@ -199,7 +199,7 @@ fn smollm2_prompts_and_streams() {
     let Some(path) = smollm2() else { return };
     let dir = ModelDir::open(&path).unwrap();
     let tokenizer = Tokenizer::from_dir(&dir).unwrap();
-    let template = ChatTemplate::from_dir(&dir, &tokenizer, TemplateChoice::Model).unwrap();
+    let template = ChatTemplate::from_dir(&dir, &tokenizer, TemplateChoice::Own).unwrap();
     let prompt = template.prompt(None, "What is 12 × 7?").unwrap();
     let expected = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n\
                     <|im_start|>user\nWhat is 12 × 7?<|im_end|>\n<|im_start|>assistant\n";
