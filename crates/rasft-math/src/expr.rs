@@ -37,6 +37,24 @@ pub enum Func {
     Atan,
     /// Inverse cotangent.
     Acot,
+    /// Inverse secant.
+    Asec,
+    /// Inverse cosecant.
+    Acsc,
+    /// Inverse hyperbolic sine.
+    Asinh,
+    /// Inverse hyperbolic cosine.
+    Acosh,
+    /// Inverse hyperbolic tangent.
+    Atanh,
+    /// Hyperbolic cotangent.
+    Coth,
+    /// Hyperbolic secant.
+    Sech,
+    /// Hyperbolic cosecant.
+    Csch,
+    /// cos + i sin.
+    Cis,
     /// Hyperbolic sine.
     Sinh,
     /// Hyperbolic cosine.

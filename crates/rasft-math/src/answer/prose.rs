@@ -45,7 +45,10 @@ fn is_short_word(w: &str) -> bool {
 /// Words as a value: a number in words, or words; "the answer is" and the like are dropped.
 pub(super) fn word_value(words: &str) -> Value {
     let kept = strip_lead(words);
-    match number_from_words(kept) {
+    // "four dollars" is 4; "one to one" is not 1.
+    let unit = kept.rsplit(' ').take_while(|w| crate::units::is_unit(w)).map(|w| w.len() + 1).sum::<usize>();
+    let number = kept.get(..kept.len().saturating_sub(unit)).filter(|n| !n.is_empty()).unwrap_or(kept);
+    match number_from_words(number) {
         Some(n) => Value::Scalar(Expr::Num(num_rational::BigRational::from_integer(n.into())), None),
         None => Value::Words(normal_words(kept)),
     }

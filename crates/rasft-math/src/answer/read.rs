@@ -1,7 +1,7 @@
 //! The reader: typed values from tokens.
 
 use super::split::{by_op, joint, parts, top_level};
-use super::{Rel, Value, prose, relation};
+use super::{Joint, Rel, Value, prose, relation};
 use crate::budget::{Budget, Exhausted};
 use crate::lex::{Bracket, Kind, Stream};
 use crate::parse::{ParseError, Parser, canonical_text};
@@ -30,6 +30,12 @@ impl Reader<'_> {
                 Some(Kind::Op('.' | ',' | ';' | ':' | '=' | '≈' | '→' | '\n' | '&')) => start += 1,
                 Some(Kind::Text(t)) if end > start + 1 && prose::strip_lead(t).is_empty() => start += 1,
                 Some(Kind::Text(t)) if end > start + 1 && t.ends_with(':') => start += 1,
+                // The condition of a case.
+                Some(Kind::Text(t) | Kind::Word(t))
+                    if end > start + 1 && matches!(t.as_str(), "if" | "for" | "when") =>
+                {
+                    start += 1
+                }
                 _ => break,
             }
         }
@@ -149,6 +155,9 @@ impl Reader<'_> {
         } else {
             start
         };
+        if let Some(value) = self.transposed(start, end)? {
+            return Ok(Some(value));
+        }
         let whole = self.stream.partner(first) == Some(end.wrapping_sub(1)) && end > first + 1;
         if !whole {
             return Ok(match self.stream.kind(start) {
@@ -168,6 +177,29 @@ impl Reader<'_> {
             Bracket::Paren | Bracket::Square | Bracket::Angle => self.row(open, close, a, b),
             _ => Ok(None),
         }
+    }
+
+    /// `(…)^T`: a matrix on its side; a tuple stays one, since it is a vector either way.
+    fn transposed(&self, start: usize, end: usize) -> Result<Option<Value>, Exhausted> {
+        let Some(close) = self.stream.partner(start).filter(|p| *p > start && *p + 1 < end) else { return Ok(None) };
+        let mark = |kind: Option<&Kind>| match kind {
+            Some(Kind::Word(w)) => w == "T",
+            Some(Kind::Cmd(c)) => matches!(c.as_str(), "top" | "intercal"),
+            _ => false,
+        };
+        let braced = self.stream.kind(close + 2) == Some(&Kind::Open(Bracket::Brace));
+        let (at, length) = if braced { (close + 3, 5) } else { (close + 2, 3) };
+        if self.stream.kind(close + 1) != Some(&Kind::Op('^')) || !mark(self.stream.kind(at)) || close + length != end {
+            return Ok(None);
+        }
+        Ok(match self.value(start, close + 1)? {
+            Value::Matrix(rows) => {
+                let width = rows.first().map_or(0, Vec::len);
+                Some(Value::Matrix((0..width).map(|j| rows.iter().map(|r| r[j].clone()).collect()).collect()))
+            }
+            row @ Value::Row { .. } => Some(row),
+            _ => None,
+        })
     }
 
     fn is_half_open(&self, start: usize, end: usize) -> bool {
@@ -232,10 +264,32 @@ impl Reader<'_> {
 
     fn matrix(&self, begin: usize, end: usize) -> Result<Option<Value>, Exhausted> {
         match self.stream.kind(begin) {
+            Some(Kind::Begin(name)) if matches!(name.as_str(), "cases" | "dcases" | "rcases") => {
+                return self.cases(begin, end).map(Some);
+            }
             Some(Kind::Begin(name))
                 if matches!(name.as_str(), "pmatrix" | "bmatrix" | "matrix" | "array" | "smallmatrix" | "Bmatrix") => {}
             _ => return Ok(None),
         }
+        let rows = self.cells(begin, end)?;
+        let regular = rows.first().is_some_and(|first: &Vec<Value>| rows.iter().all(|r| r.len() == first.len()));
+        Ok(regular.then_some(Value::Matrix(rows)))
+    }
+
+    /// `\begin{cases}`: a system of relations, or pairs of a value and its condition.
+    fn cases(&self, begin: usize, end: usize) -> Read {
+        let rows = self.cells(begin, end)?;
+        let items = rows
+            .into_iter()
+            .map(|mut row| match row.len() {
+                1 => row.remove(0),
+                _ => Value::Row { open: Bracket::Paren, close: Bracket::Paren, items: row },
+            })
+            .collect();
+        Ok(Value::List(items, Joint::Comma))
+    }
+
+    fn cells(&self, begin: usize, end: usize) -> Result<Vec<Vec<Value>>, Exhausted> {
         let mut rows = Vec::new();
         for (a, b) in by_op(self.stream, begin + 1, end - 1, '\n') {
             if a >= b {
@@ -243,12 +297,12 @@ impl Reader<'_> {
             }
             let cells = by_op(self.stream, a, b, '&')
                 .into_iter()
+                .map(|(s, e)| self.trim(s, e))
                 .map(|(s, e)| self.value(s, e))
                 .collect::<Result<Vec<_>, _>>()?;
             rows.push(cells);
         }
-        let regular = rows.first().is_some_and(|first: &Vec<Value>| rows.iter().all(|r| r.len() == first.len()));
-        Ok(regular.then_some(Value::Matrix(rows)))
+        Ok(rows)
     }
 
     fn scalar(&self, start: usize, end: usize) -> Read {

@@ -27,6 +27,8 @@ pub(super) fn normal(value: &Value) -> Value {
             Value::Set(flat)
         }
         _ if has_sign(value) => Value::List(vec![with_sign(value, true), with_sign(value, false)], Joint::Or),
+        // x ∈ S says S.
+        Value::Relation(terms, rels) if matches!(rels.as_slice(), [Rel::In]) && terms.len() == 2 => normal(&terms[1]),
         // {x | x = …} is what x may be.
         Value::Builder(_, condition) => match &**condition {
             Value::Relation(_, rels) if rels.iter().all(|r| *r == Rel::Eq) => normal(condition),

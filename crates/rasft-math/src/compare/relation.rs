@@ -79,6 +79,12 @@ fn is_symbol(v: &Value) -> bool {
     matches!(v, Value::Scalar(Expr::Sym(_), None))
 }
 
+/// The term of a chain of equalities that names the others' worth.
+fn named(terms: &[Value]) -> Option<&Value> {
+    let (first, last) = (terms.first()?, terms.last()?);
+    if is_name(first) { Some(first) } else { Some(last).filter(|v| is_symbol(v)) }
+}
+
 fn is_zero(e: &Expr) -> bool {
     matches!(e, Expr::Num(v) if v.is_zero())
 }
@@ -94,12 +100,13 @@ impl Comparer<'_> {
         }
         // Both define: the same name, or a name and a function's value, worth the same.
         if let (Some(v), Some(w)) = (assigned_value(a), assigned_value(b)) {
-            let same_name = x.first() == y.first() || x.last() == y.last();
+            let same_name = named(x).is_some() && named(x) == named(y);
             let words = matches!(x.first(), Some(Value::Words(_))) || matches!(y.first(), Some(Value::Words(_)));
             let arithmetic = x.iter().all(is_constant) || y.iter().all(is_constant);
+            // y and f(x) name the same thing, f and g do not.
             let function = |t: &[Value]| matches!(t.first(), Some(Value::Scalar(Expr::Mul(_), _)));
             let same = self.values(&v, &w)?;
-            if same.is_yes() && (same_name || words || arithmetic || function(x) || function(y)) {
+            if same.is_yes() && (same_name || words || arithmetic || function(x) != function(y)) {
                 return Ok(same);
             }
             if same_name

@@ -4,7 +4,7 @@ use super::decimal::{approximation, stands_for, within_tolerance};
 use super::{Compared, Comparer, Same};
 use crate::budget::Exhausted;
 use crate::eval::{Stop, exact};
-use crate::expr::Expr;
+use crate::expr::{Expr, Func};
 use crate::units::Unit;
 use crate::verifier::{Percent, UnitMismatch};
 use num_rational::BigRational;
@@ -50,7 +50,13 @@ impl Comparer<'_> {
             (Ok(a), Ok(b)) => Ok(self.rationals(x, a, y, b)),
             // An undefined expression is equal only to itself, and that was asked before.
             (Err(Stop::Undefined), _) | (_, Err(Stop::Undefined)) => Ok(Same::No),
-            _ => self.identity(x, y),
+            _ => {
+                let same = self.identity(x, y)?;
+                match (same.is_yes(), natural(x, y)) {
+                    (false, Some((x, y))) => self.identity(&x, &y),
+                    _ => Ok(same),
+                }
+            }
         }
     }
 
@@ -72,5 +78,23 @@ impl Comparer<'_> {
             _ => false,
         };
         Same::from_bool(stands || within_tolerance(a, b, self.options), Method::Numeric)
+    }
+}
+
+/// A logarithm without base is natural if the other side writes ln or e and no such logarithm: both sides with that
+/// reading.
+fn natural(x: &Expr, y: &Expr) -> Option<(Expr, Expr)> {
+    let bare = |e: &Expr| e.any(&mut |e| matches!(e, Expr::Func(Func::Log, _)));
+    let ln = |e: &Expr| e.any(&mut |e| matches!(e, Expr::Func(Func::Ln, _) | Expr::E));
+    let read = |e: &Expr| {
+        e.map(&mut |e| match e {
+            Expr::Func(Func::Log, args) => Some(Expr::Func(Func::Ln, args.clone())),
+            _ => None,
+        })
+    };
+    match (bare(x), bare(y)) {
+        (true, false) if ln(y) => Some((read(x), y.clone())),
+        (false, true) if ln(x) => Some((x.clone(), read(y))),
+        _ => None,
     }
 }

@@ -170,7 +170,11 @@ impl Evaluator<'_> {
             Func::Acos => some(x.asin().and_then(|a| Ball::rounded(Dd::PI.times(0.5)).sub(a))),
             Func::Atan => some(x.atan()),
             Func::Acot => some(x.atan().and_then(|a| Ball::rounded(Dd::PI.times(0.5)).sub(a))),
-            Func::Sinh | Func::Cosh | Func::Tanh => self.hyperbolic(func, x),
+            Func::Asec => some(one.div(x).and_then(Ball::asin).and_then(|a| Ball::rounded(Dd::PI.times(0.5)).sub(a))),
+            Func::Acsc => some(one.div(x).and_then(Ball::asin)),
+            Func::Sinh | Func::Cosh | Func::Tanh | Func::Coth | Func::Sech | Func::Csch => self.hyperbolic(func, x),
+            Func::Asinh | Func::Acosh | Func::Atanh => self.inverse_hyperbolic(func, x),
+            Func::Cis if self.mode == Mode::Complex => self.exp(Ball { re: -x.im, im: x.re, err: x.err }),
             Func::Exp => self.exp(x),
             Func::Ln => self.ln(x),
             Func::Log => some(self.ln(x)?.div(self.ln(Ball::real(Dd::new(10.0)))?)),
@@ -189,8 +193,26 @@ impl Evaluator<'_> {
         some(match func {
             Func::Sinh => p.sub(q).and_then(|d| d.mul(half)),
             Func::Cosh => p.add(q).and_then(|d| d.mul(half)),
+            Func::Sech => p.add(q).and_then(|d| Ball::real(Dd::new(2.0)).div(d)),
+            Func::Csch => p.sub(q).and_then(|d| Ball::real(Dd::new(2.0)).div(d)),
+            Func::Coth => p.add(q).zip(p.sub(q)).and_then(|(a, b)| a.div(b)),
             _ => p.sub(q).zip(p.add(q)).and_then(|(a, b)| a.div(b)),
         })
+    }
+
+    /// ln(x + √(x² ± 1)) and ½ ln((1 + x)/(1 − x)).
+    fn inverse_hyperbolic(&self, func: Func, x: Ball) -> Value {
+        let one = Ball::real(Dd::ONE);
+        if func == Func::Atanh {
+            let ratio = one.add(x).zip(one.sub(x)).and_then(|(a, b)| a.div(b));
+            return some(self.ln(some(ratio)?)?.mul(Ball::real(Dd::new(0.5))));
+        }
+        let square = some(x.mul(x))?;
+        let inside = some(if func == Func::Asinh { square.add(one) } else { square.sub(one) })?;
+        if self.mode == Mode::Real && inside.re.hi < 0.0 {
+            return Err(Stop::NotHere);
+        }
+        self.ln(some(inside.sqrt().and_then(|r| r.add(x)))?)
     }
 
     fn extremum(&self, func: Func, args: &[Expr]) -> Value {

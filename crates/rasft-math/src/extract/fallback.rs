@@ -33,19 +33,28 @@ fn last_number(line: &str) -> Option<Extracted> {
         |i: usize| chars.get(i).is_some_and(|(_, c)| c.is_numeric() && c.to_digit(36).is_none_or(|d| d < 10));
     let mut end = (0..chars.len()).rev().find(|i| is_digit(*i))? + 1;
     let mut start = end - 1;
-    let inside = |i: usize, c: char| {
-        let joins = matches!(c, '.' | ',' | '/') && i > 0 && is_digit(i - 1) && is_digit(i + 1);
-        joins || (c == '.' && is_digit(i + 1) && (i == 0 || !is_digit(i - 1)))
-    };
-    while start > 0 && (is_digit(start - 1) || inside(start - 1, chars[start - 1].1)) {
+    let mut points = 0;
+    while start > 0 {
+        let c = chars[start - 1].1;
+        let joins = matches!(c, ',' | '/') && start > 1 && is_digit(start - 2);
+        let point = c == '.' && points == 0;
+        if !(is_digit(start - 1) || joins || point) {
+            break;
+        }
+        points = if point {
+            1
+        } else if c == '/' {
+            0
+        } else {
+            points
+        };
         start -= 1;
     }
-    let sign = start.checked_sub(1).filter(|i| matches!(chars[*i].1, '-' | '−'));
-    if let Some(i) = sign {
-        let before = line[..chars[i].0].trim_end().chars().next_back();
-        if !before.is_some_and(|c| c.is_alphanumeric() || matches!(c, ')' | '}')) {
-            start = i;
-        }
+    // A minus right after a digit, letter or bracket subtracts; otherwise it is a sign.
+    if let Some(i) = start.checked_sub(1).filter(|i| matches!(chars[*i].1, '-' | '−'))
+        && !i.checked_sub(1).is_some_and(|j| chars[j].1.is_alphanumeric() || matches!(chars[j].1, ')' | '}'))
+    {
+        start = i;
     }
     if chars.get(end).is_some_and(|(_, c)| *c == '%') {
         end += 1;

@@ -33,7 +33,8 @@ pub(super) fn phrase(text: &str) -> Option<Extracted> {
     while let Some((at, len)) = last_phrase(&lower[..limit]) {
         let content = sentence(&text[at + len..]);
         // A box here is one that had nothing in it.
-        if !content.is_empty() && !content.contains("\\boxed") && !content.contains("\\fbox") {
+        let says_something = content.chars().any(|c| c.is_alphanumeric() || !c.is_ascii());
+        if says_something && !content.contains("\\boxed") && !content.contains("\\fbox") {
             return Some(Extracted::new(content, Source::Phrase));
         }
         limit = at;

@@ -23,6 +23,8 @@ pub struct Literal {
     pub decimal: Option<Decimal>,
     /// The digits as written, without separators; empty unless a plain integer.
     pub digits: String,
+    /// Whether it was written with an exponent.
+    pub scientific: bool,
 }
 
 /// A numeral's parts as they are read.
@@ -64,7 +66,7 @@ fn digits_at(chars: &[char], at: usize) -> usize {
 }
 
 /// The separators that may stand between groups of three digits.
-fn separator(chars: &[char], at: usize, commas_group: bool) -> Option<(usize, bool)> {
+fn separator(chars: &[char], at: usize, commas_group: bool) -> Option<usize> {
     let starts = |s: &str| s.chars().enumerate().all(|(k, c)| chars.get(at + k) == Some(&c));
     let skip_blanks = |mut k: usize| {
         while chars.get(k) == Some(&' ') {
@@ -72,27 +74,16 @@ fn separator(chars: &[char], at: usize, commas_group: bool) -> Option<(usize, bo
         }
         k
     };
-    for (text, hard) in [
-        ("{,}\\!", true),
-        ("{,}", true),
-        (",\\!", true),
-        ("\\,", true),
-        ("\\!", true),
-        ("\\ ", true),
-        ("~", true),
-        ("\u{a0}", true),
-        ("\u{202f}", true),
-        ("\u{2009}", true),
-    ] {
-        if starts(text) {
-            return Some((skip_blanks(at + text.len().min(text.chars().count())), hard));
-        }
+    const MARKS: [&str; 12] =
+        ["{,}\\!", "{,}", ",\\!", "\\,", "\\;", "\\:", "\\!", "\\ ", "~", "\u{a0}", "\u{202f}", "\u{2009}"];
+    if let Some(mark) = MARKS.iter().find(|m| starts(m)) {
+        return Some(skip_blanks(at + mark.chars().count()));
     }
     if commas_group && starts(",") {
-        return Some((at + 1, false));
+        return Some(at + 1);
     }
     // A plain blank separates thousands too (ISO 80000), since a product of numerals is never written so.
-    starts(" ").then_some((at + 1, true))
+    starts(" ").then_some(at + 1)
 }
 
 fn read_groups(chars: &[char], i: &mut usize, whole: &mut String, commas_group: bool) {
@@ -101,7 +92,7 @@ fn read_groups(chars: &[char], i: &mut usize, whole: &mut String, commas_group: 
     }
     let mut at = *i;
     let mut groups = String::new();
-    while let Some((start, _)) = separator(chars, at, commas_group) {
+    while let Some(start) = separator(chars, at, commas_group) {
         match digits_at(chars, start) {
             3 => {
                 let mut k = start;
@@ -252,5 +243,5 @@ fn build(parts: Parts) -> Option<Literal> {
     let significant = joined.trim_start_matches('0').len() as u32;
     let decimal = ((has_point || has_exponent) && repeat.is_empty()).then_some(Decimal { places, digits: significant });
     let digits = if has_point || has_exponent { String::new() } else { whole };
-    Some(Literal { value, decimal, digits })
+    Some(Literal { value, decimal, digits, scientific: has_exponent })
 }

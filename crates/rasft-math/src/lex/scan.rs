@@ -17,6 +17,8 @@ pub(super) struct Scanner {
     depth: usize,
     /// Inside a text command that mixes words and mathematics: words of several letters are text.
     words_are_text: bool,
+    /// Inside a text command that holds a unit: single letters are text too.
+    letters_are_units: bool,
 }
 
 impl Scanner {
@@ -26,7 +28,7 @@ impl Scanner {
 
     fn with(chars: Vec<char>, depth: usize, words_are_text: bool) -> Self {
         let out = Vec::with_capacity(chars.len() / 2 + 4);
-        Self { chars, at: 0, gap: Gap::None, open: Vec::new(), out, depth, words_are_text }
+        Self { chars, at: 0, gap: Gap::None, open: Vec::new(), out, depth, words_are_text, letters_are_units: false }
     }
 
     pub(super) fn run(mut self) -> Vec<Token> {
@@ -107,7 +109,12 @@ impl Scanner {
             self.at += 1;
         }
         let word: String = self.chars[start..self.at].iter().collect();
-        let is_text = self.words_are_text && word.len() > 1;
+        // `np.arcsin`: a library's prefix.
+        if matches!(word.as_str(), "np" | "math" | "sympy") && self.next_is(0, '.') {
+            self.at += 1;
+            return;
+        }
+        let is_text = (self.words_are_text && word.len() > 1) || self.letters_are_units;
         self.push(if is_text { Kind::Text(word) } else { Kind::Word(word) });
     }
 
@@ -163,7 +170,11 @@ impl Scanner {
             self.push(Kind::Text(words));
             return;
         }
-        let mut tokens = Scanner::with(text, self.depth + 1, words_are_text).run();
+        let tokens = Scanner::with(text, self.depth + 1, words_are_text).run();
+        self.splice(tokens);
+    }
+
+    fn splice(&mut self, mut tokens: Vec<Token>) {
         if let Some(first) = tokens.first_mut() {
             first.gap = first.gap.max(std::mem::replace(&mut self.gap, Gap::None));
         }
@@ -287,8 +298,22 @@ impl Scanner {
             if content.last().is_some_and(|c| c.is_whitespace()) {
                 self.widen(Gap::Soft);
             }
+        } else if self.follows_value() && is_unit_text(&content) {
+            self.widen(Gap::Explicit);
+            let mut inner = Scanner::with(content, self.depth + 1, true);
+            inner.letters_are_units = true;
+            self.splice(inner.run());
         } else {
             self.inline(content, true);
+        }
+    }
+
+    /// Whether what was read last can have a unit.
+    fn follows_value(&self) -> bool {
+        match self.out.last().map(|t| &t.kind) {
+            Some(Kind::Num(_) | Kind::Text(_) | Kind::Op('/') | Kind::Close(Bracket::Brace | Bracket::Paren)) => true,
+            Some(Kind::Cmd(name)) => name == "mu",
+            _ => false,
         }
     }
 
@@ -299,7 +324,9 @@ impl Scanner {
         if content.contains(&'~') {
             self.widen(Gap::Explicit);
         }
-        if all_letters && crate::parse::is_function_name(&letters) {
+        if all_letters && (content.contains(&'~') || self.follows_value()) && crate::units::is_unit(&letters) {
+            self.push(Kind::Text(letters));
+        } else if all_letters && crate::parse::is_function_name(&letters) {
             self.push(Kind::Cmd(letters));
         } else if all_letters && (letters.len() > 1 || content.contains(&'~')) {
             self.push(Kind::Text(letters));
@@ -329,4 +356,20 @@ impl Scanner {
             }
         }
     }
+}
+
+/// `\text{m}`, `\text{ m/s}`: nothing but symbols of units.
+fn is_unit_text(content: &[char]) -> bool {
+    let mut units = content.split(|c| !c.is_ascii_alphabetic()).filter(|w| !w.is_empty()).peekable();
+    let symbols_only = content.iter().all(|c| {
+        c.is_ascii_alphanumeric()
+            || c.is_whitespace()
+            || matches!(c, '/' | '^' | '{' | '}' | '-' | '~' | '.' | '²' | '³')
+    });
+    let starts_with_letter =
+        content.iter().find(|c| !c.is_whitespace() && **c != '~').is_some_and(char::is_ascii_alphabetic);
+    units.peek().is_some()
+        && symbols_only
+        && starts_with_letter
+        && units.all(|w| crate::units::is_unit(&w.iter().collect::<String>()))
 }

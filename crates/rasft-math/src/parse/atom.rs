@@ -4,7 +4,7 @@ use super::function::{constant_named, is_function_name};
 use super::product::product;
 use super::{ParseError, Parsed, Parser, canonical_text};
 use crate::expr::{Expr, Func};
-use crate::lex::{Bracket, Kind, Literal};
+use crate::lex::{Bracket, Gap, Kind, Literal};
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::ToPrimitive;
@@ -103,7 +103,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `f(x,y)`: a letter applied to several arguments is one symbol.
+    /// `f(x,y)`, `I(0)`: a letter applied to several arguments or to a numeral is one symbol.
     fn application(&mut self, letter: &str) -> Option<Expr> {
         if self.letters > 0 || !matches!(self.kind(), Some(Kind::Open(Bracket::Paren))) {
             return None;
@@ -119,7 +119,8 @@ impl Parser<'_> {
             }
             i += 1;
         }
-        if !commas {
+        let numeral = close == self.at + 2 && matches!(self.kind_at(self.at + 1), Some(Kind::Num(_)));
+        if !commas && !(numeral && self.gap() == Gap::None) {
             return None;
         }
         let name = format!("{letter} {}", canonical_text(self.stream, self.at, close + 1));
@@ -202,12 +203,16 @@ impl Parser<'_> {
                 }
                 Some('°') => {
                     self.bump();
-                    base = Expr::Degree(Box::new(base));
+                    base = self.degrees(base);
                 }
                 Some('\'') => match base {
                     Expr::Sym(name) => {
                         self.bump();
                         base = Expr::Sym(format!("{name}'"));
+                    }
+                    Expr::Num(_) | Expr::Dec(..) if self.after_value() => {
+                        self.bump();
+                        base = Expr::Degree(Box::new(base));
                     }
                     other => return Ok(other),
                 },
@@ -221,24 +226,59 @@ impl Parser<'_> {
         }
     }
 
+    /// Whether nothing follows the prime at the cursor, so that it marks minutes, seconds or feet.
+    fn after_value(&self) -> bool {
+        matches!(self.kind_at(self.at + 1), None | Some(Kind::Op('\'' | '"')))
+    }
+
+    /// An angle, with the minutes and seconds that may follow.
+    fn degrees(&mut self, whole: Expr) -> Expr {
+        let mut parts = vec![whole];
+        for (mark, worth) in [(1, 60), (2, 3600)] {
+            let Some(Kind::Num(n)) = self.kind() else { break };
+            let Some(after) = self.primes(self.at + 1, mark) else { continue };
+            parts.push(Expr::Div(Box::new(Expr::Num(n.value.clone())), Box::new(Expr::int(worth))));
+            self.at = after;
+        }
+        Expr::Degree(Box::new(sum_of(parts)))
+    }
+
+    /// The index after exactly `count` primes at `at`, raised or not.
+    fn primes(&self, at: usize, count: usize) -> Option<usize> {
+        let mut i = at;
+        let raised = self.kind_at(i) == Some(&Kind::Op('^'));
+        i += usize::from(raised);
+        let braced = raised && self.kind_at(i) == Some(&Kind::Open(Bracket::Brace));
+        i += usize::from(braced);
+        let mut seen = 0;
+        while let Some(Kind::Op(c @ ('\'' | '"'))) = self.kind_at(i) {
+            seen += if *c == '"' { 2 } else { 1 };
+            i += 1;
+        }
+        (seen == count).then_some(i + usize::from(braced))
+    }
+
     fn power(&mut self, base: Expr) -> Parsed {
         if self.op() == Some('°') {
             self.bump();
-            return Ok(Expr::Degree(Box::new(base)));
+            return Ok(self.degrees(base));
         }
         if let (Some(Kind::Open(Bracket::Brace)), Ok(close)) = (self.kind(), self.partner()) {
             let marks = (self.at + 1..close).map(|i| self.stream.kind(i));
             if marks.clone().count() == 1 && marks.clone().all(|k| k == Some(&Kind::Op('°'))) {
                 self.at = close;
                 self.bump();
-                return Ok(Expr::Degree(Box::new(base)));
+                return Ok(self.degrees(base));
             }
             if close > self.at + 1 && marks.clone().all(|k| matches!(k, Some(Kind::Op('\'' | '*')))) {
                 let count = close - self.at - 1;
-                let Expr::Sym(name) = base else { return Err(ParseError::Unreadable) };
                 self.at = close;
                 self.bump();
-                return Ok(Expr::Sym(format!("{name}{}", "'".repeat(count))));
+                return match base {
+                    Expr::Sym(name) => Ok(Expr::Sym(format!("{name}{}", "'".repeat(count)))),
+                    Expr::Num(_) | Expr::Dec(..) => Ok(Expr::Degree(Box::new(base))),
+                    _ => Err(ParseError::Unreadable),
+                };
             }
         }
         let negative = self.op() == Some('-');
@@ -270,4 +310,8 @@ fn in_base(digits: &str, base: &str) -> Parsed {
         return Err(ParseError::Unreadable);
     }
     Ok(Expr::Based { value: BigRational::from_integer(value), base })
+}
+
+fn sum_of(mut parts: Vec<Expr>) -> Expr {
+    if parts.len() == 1 { parts.remove(0) } else { Expr::Add(parts) }
 }

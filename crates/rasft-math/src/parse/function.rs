@@ -17,6 +17,15 @@ fn func_named(name: &str) -> Option<Func> {
         "arccos" | "acos" => Func::Acos,
         "arctan" | "atan" => Func::Atan,
         "arccot" | "acot" => Func::Acot,
+        "arcsec" | "asec" => Func::Asec,
+        "arccsc" | "acsc" => Func::Acsc,
+        "arcsinh" | "asinh" | "arsinh" => Func::Asinh,
+        "arccosh" | "acosh" | "arcosh" => Func::Acosh,
+        "arctanh" | "atanh" | "artanh" => Func::Atanh,
+        "coth" => Func::Coth,
+        "sech" => Func::Sech,
+        "csch" => Func::Csch,
+        "cis" => Func::Cis,
         "sinh" => Func::Sinh,
         "cosh" => Func::Cosh,
         "tanh" => Func::Tanh,
@@ -183,13 +192,18 @@ fn inverse(func: Func) -> Option<Func> {
         Func::Cos => Func::Acos,
         Func::Tan => Func::Atan,
         Func::Cot => Func::Acot,
+        Func::Sec => Func::Asec,
+        Func::Csc => Func::Acsc,
+        Func::Sinh => Func::Asinh,
+        Func::Cosh => Func::Acosh,
+        Func::Tanh => Func::Atanh,
         _ => return None,
     })
 }
 
 /// Whether the function takes an angle, so that a degree sign in its argument means what it says.
 fn takes_angle(func: Func) -> bool {
-    matches!(func, Func::Sin | Func::Cos | Func::Tan | Func::Cot | Func::Sec | Func::Csc)
+    matches!(func, Func::Sin | Func::Cos | Func::Tan | Func::Cot | Func::Sec | Func::Csc | Func::Cis)
 }
 
 fn apply(func: Func, mut args: Vec<Expr>, power: Option<Expr>, base: Option<Expr>) -> Expr {

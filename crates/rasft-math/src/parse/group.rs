@@ -11,14 +11,22 @@ impl Parser<'_> {
     pub(super) fn bracketed(&mut self) -> Parsed {
         let close = self.partner()?;
         let start = self.at + 1;
-        let result = match self.infix_command(start, close) {
-            Some((i, "over")) => Expr::Div(Box::new(self.inner(start, i)?), Box::new(self.inner(i + 1, close)?)),
-            Some((i, _)) => Expr::Func(Func::Binom, vec![self.inner(start, i)?, self.inner(i + 1, close)?]),
+        let result = match self.infix(start, close)? {
+            Some(expr) => expr,
             None => self.inner(start, close)?,
         };
         self.at = close;
         self.bump();
         Ok(result)
+    }
+
+    /// `a \over b` or `n \choose k`, if the tokens are one of them.
+    pub(super) fn infix(&mut self, start: usize, close: usize) -> Result<Option<Expr>, ParseError> {
+        Ok(match self.infix_command(start, close) {
+            Some((i, "over")) => Some(Expr::Div(Box::new(self.inner(start, i)?), Box::new(self.inner(i + 1, close)?))),
+            Some((i, _)) => Some(Expr::Func(Func::Binom, vec![self.inner(start, i)?, self.inner(i + 1, close)?])),
+            None => None,
+        })
     }
 
     /// `\over` or `\choose` directly inside a group.

@@ -13,7 +13,7 @@ pub use function::is_function_name;
 
 use crate::budget::{Budget, Exhausted};
 use crate::expr::Expr;
-use crate::lex::{Gap, Kind, MAX_DEPTH, Stream};
+use crate::lex::{Bracket, Gap, Kind, MAX_DEPTH, Stream};
 
 /// Why tokens are not an expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +52,10 @@ impl<'a> Parser<'a> {
     /// # Errors
     /// [`ParseError`] if no expression starts here or the budget runs out.
     pub fn prefix(mut self) -> Result<(Expr, usize), ParseError> {
+        let (start, end) = (self.at, self.end);
+        if let Some(expr) = self.infix(start, end)? {
+            return Ok((expr, end));
+        }
         let expr = self.sum()?;
         if self.letters > 0 {
             return Err(ParseError::Unreadable);
@@ -149,7 +153,9 @@ impl<'a> Parser<'a> {
 pub fn canonical_text(stream: &Stream, start: usize, end: usize) -> String {
     use std::fmt::Write as _;
     let mut out = String::new();
-    for token in stream.tokens.get(start..end).unwrap_or_default() {
+    // Braces around one token are spelling; around more they say what belongs together.
+    let is_spelling = |i: usize| stream.partner(i).is_some_and(|p| p.abs_diff(i) <= 2);
+    for (i, token) in stream.tokens.iter().enumerate().take(end).skip(start) {
         // Writing to a string cannot fail.
         let _ = match &token.kind {
             Kind::Num(n) if n.digits.is_empty() => write!(out, "{} ", n.value),
@@ -157,7 +163,9 @@ pub fn canonical_text(stream: &Stream, start: usize, end: usize) -> String {
             Kind::Word(w) => write!(out, "{w} "),
             Kind::Text(t) => write!(out, "{} ", t.to_lowercase()),
             Kind::Cmd(c) | Kind::Begin(c) | Kind::End(c) => write!(out, "\\{c} "),
-            Kind::Open(crate::lex::Bracket::Brace) | Kind::Close(crate::lex::Bracket::Brace) => Ok(()),
+            Kind::Open(Bracket::Brace) | Kind::Close(Bracket::Brace) if is_spelling(i) => Ok(()),
+            Kind::Open(Bracket::Brace) => write!(out, "{{ "),
+            Kind::Close(Bracket::Brace) => write!(out, "}} "),
             Kind::Open(b) => write!(out, "<{b:?} "),
             Kind::Close(b) => write!(out, "{b:?}> "),
             Kind::Op(c) => write!(out, "{c} "),

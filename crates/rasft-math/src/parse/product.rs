@@ -116,9 +116,11 @@ impl Parser<'_> {
         let Some(kind) = self.kind() else { return false };
         match kind {
             Kind::Num(_) => !matches!(self.at.checked_sub(1).and_then(|i| self.stream.kind(i)), Some(Kind::Num(_))),
-            Kind::Word(_) => self.letters > 0 || !self.is_unit_word(),
+            Kind::Word(_) => !self.is_unit_word(),
             Kind::Open(Bracket::Brace) => !self.is_unit_group(),
             Kind::Open(Bracket::Paren | Bracket::Square | Bracket::Floor | Bracket::Ceil | Bracket::Bar) => true,
+            // μm
+            Kind::Cmd(c) if c == "mu" && !self.seen_symbol => !matches!(self.kind_at(self.at + 1), Some(Kind::Text(_))),
             Kind::Cmd(c) => !matches!(c.as_str(), "over" | "choose" | "mod" | "mathbb" | "emptyset"),
             Kind::Op('|') => self.bar_partner().is_some(),
             _ => false,
@@ -128,8 +130,14 @@ impl Parser<'_> {
     /// A word after a number that names a unit or a thing counted rather than a product of letters.
     pub(super) fn is_unit_word(&self) -> bool {
         let Some(word) = self.word() else { return false };
-        if word.len() < 2 || self.seen_symbol || self.letters > 0 {
+        if self.seen_symbol || self.letters > 0 {
             return false;
+        }
+        if word.len() < 2 {
+            // `2.45e6 m^{-1}`: only a measured quantity is written so.
+            let scientific =
+                matches!(self.at.checked_sub(1).and_then(|i| self.stream.kind(i)), Some(Kind::Num(n)) if n.scientific);
+            return scientific && self.gap() > Gap::None && units::is_unit(word);
         }
         let is_last_function = super::is_function_name(word) && self.kind_at(self.at + 1).is_some();
         if units::is_unit(word) && !is_last_function {
