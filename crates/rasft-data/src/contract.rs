@@ -28,8 +28,10 @@ pub fn schema_json() -> Vec<SchemaFile> {
         contract::<t::StepMetrics>(),
         contract::<t::EvalSampleRow>(),
         contract::<t::EvalSummaryRow>(),
+        contract::<t::EvalComparisonRow>(),
         contract::<RejectRow>(),
         contract::<PairRow>(),
+        contract::<t::JudgedPair>(),
     ]
 }
 
@@ -75,7 +77,8 @@ mod tests {
         let mut names: Vec<_> = schema_json().iter().map(|s| format!("{}.json", s.name)).collect();
         let mut files: Vec<_> =
             std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        (names.sort(), files.sort());
+        names.sort();
+        files.sort();
         assert_eq!(files, names, "a schema file without a table");
     }
 

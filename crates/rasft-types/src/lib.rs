@@ -12,11 +12,11 @@ pub mod train;
 pub mod verdict;
 mod words;
 
-pub use eval::{EvalSampleRow, EvalSummaryRow};
+pub use eval::{EvalComparisonRow, EvalSampleRow, EvalSummaryRow};
 pub use mixture::{MixtureRow, TrajectorySource};
 pub use problem::{CodeSpec, DifficultyRow, Domain, Problem, Route, RouteAction};
 pub use rollout::{FinishReason, Rollout};
 pub use solvability::{Fallback, Solvability};
 pub use train::StepMetrics;
-pub use verdict::{Method, Outcome, Rejection, Verdict};
+pub use verdict::{JudgedPair, Method, Outcome, Rejection, Verdict};
 pub use words::UnknownWord;

@@ -93,3 +93,20 @@ pub struct Verdict {
     /// A sentence for people.
     pub detail: Option<String>,
 }
+
+/// What the verifier found in a pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgedPair {
+    /// The gold answer.
+    pub gold: String,
+    /// The completion.
+    pub response: String,
+    /// The answer that was compared.
+    pub extracted: Option<String>,
+    /// What the verifier found.
+    pub outcome: Outcome,
+    /// What settled it.
+    pub method: Method,
+    /// `outcome == correct`.
+    pub correct: bool,
+}

@@ -1,8 +1,10 @@
 //! One file per table: its columns, their defaults in foreign files, and what follows from what.
 
 mod difficulty;
+mod eval_comparison;
 mod eval_samples;
 mod eval_summary;
+mod judged_pairs;
 mod metrics;
 mod mixture;
 mod pairs;

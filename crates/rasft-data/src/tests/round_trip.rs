@@ -34,6 +34,8 @@ fn every_table() {
     check(sample::eval_sample);
     check(sample::eval_summary);
     check(sample::reject);
+    check(sample::comparison);
+    check(sample::judged_pair);
     check(|i| PairRow { gold: i.to_string(), response: "4".to_owned() });
 }
 

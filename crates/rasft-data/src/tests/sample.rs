@@ -38,8 +38,8 @@ pub(super) fn problem(i: usize) -> Problem {
         domain: if i.is_multiple_of(3) { Domain::Code } else { Domain::Math },
         source: "synthetic".to_owned(),
         prompt: format!("Was ist {i} × ½? 你好"),
-        expert_response: (i % 5 != 0).then(|| format!("it is {i}\n\\boxed{{{i}}}")),
-        answer: (i % 3 != 0).then(|| i.to_string()),
+        expert_response: (!i.is_multiple_of(5)).then(|| format!("it is {i}\n\\boxed{{{i}}}")),
+        answer: (!i.is_multiple_of(3)).then(|| i.to_string()),
         code: (i.is_multiple_of(3)).then_some(code),
         meta: "{}".to_owned(),
     }
@@ -154,4 +154,25 @@ pub(super) fn eval_summary(i: usize) -> EvalSummaryRow {
 
 pub(super) fn reject(i: usize) -> RejectRow {
     RejectRow { source_row: i as u64, reason: "no prompt".to_owned(), raw: "{\"a\":1}".to_owned() }
+}
+
+pub(super) fn comparison(i: usize) -> EvalComparisonRow {
+    EvalComparisonRow {
+        bench: "math500".to_owned(),
+        metric: "avg@4".to_owned(),
+        baseline: "a".to_owned(),
+        model: "b".to_owned(),
+        n_problems: i as u32,
+        baseline_value: 0.5,
+        value: 0.75,
+        difference: 0.25,
+        ci_low: 0.1,
+        ci_high: 0.4,
+        p_value: 0.05,
+    }
+}
+
+pub(super) fn judged_pair(i: usize) -> JudgedPair {
+    let Verdict { extracted, outcome, method, correct, .. } = verdict(i);
+    JudgedPair { gold: i.to_string(), response: "4".to_owned(), extracted, outcome, method, correct }
 }
