@@ -109,7 +109,7 @@ impl ModelDir {
         self.template()?.ok_or_else(|| ModelError::Missing {
             dir: self.path.clone(),
             missing: "chat_template.jinja or a chat_template in tokenizer_config.json".into(),
-            needed_for: format!("{stage} (to write prompts as the model was taught)"),
+            needed_for: format!("{stage} (to write prompts as the model was taught)").into(),
             hint: "a base model has none: choose the built-in ChatML template, or add chat_template.jinja".into(),
         })
     }
@@ -157,9 +157,9 @@ impl ModelDir {
     fn need(&self, name: &str, needed_for: &str, hint: &str) -> Result<PathBuf, ModelError> {
         self.find(name).ok_or_else(|| ModelError::Missing {
             dir: self.path.clone(),
-            missing: name.to_owned(),
-            needed_for: needed_for.to_owned(),
-            hint: hint.to_owned(),
+            missing: name.into(),
+            needed_for: needed_for.into(),
+            hint: hint.into(),
         })
     }
 

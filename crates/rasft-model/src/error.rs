@@ -24,11 +24,11 @@ pub enum ModelError {
         /// The model directory.
         dir: PathBuf,
         /// The file or files looked for.
-        missing: String,
+        missing: Box<str>,
         /// Who needs it.
-        needed_for: String,
+        needed_for: Box<str>,
         /// How to mend it.
-        hint: String,
+        hint: Box<str>,
     },
     /// Reading failed.
     #[error("{}: {source}", path.display())]
@@ -47,9 +47,9 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        detail: String,
+        detail: Box<str>,
         /// How to mend it.
-        hint: String,
+        hint: Box<str>,
     },
     /// A file is truncated or holds impossible values.
     #[error("{}: {detail}\n  hint: {hint}", path.display())]
@@ -57,9 +57,9 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        detail: String,
+        detail: Box<str>,
         /// How to mend it.
-        hint: String,
+        hint: Box<str>,
     },
     /// The model is sound but this toolkit cannot run it.
     #[error("{}: {field} is {actual}, supported is {expected}\n  hint: {hint}", path.display())]
@@ -67,13 +67,13 @@ pub enum ModelError {
         /// The file that says so.
         path: PathBuf,
         /// The field in it.
-        field: String,
+        field: Box<str>,
         /// Its value.
-        actual: String,
+        actual: Box<str>,
         /// What would be accepted.
-        expected: String,
+        expected: Box<str>,
         /// How to mend it.
-        hint: String,
+        hint: Box<str>,
     },
     /// One tensor is missing, unexpected or of the wrong shape or type.
     #[error("{}: tensor {tensor}: expected {expected}, found {actual}\n  hint: {hint}", path.display())]
@@ -81,13 +81,13 @@ pub enum ModelError {
         /// The weights file.
         path: PathBuf,
         /// HF name of the tensor.
-        tensor: String,
+        tensor: Box<str>,
         /// What the config asks for.
-        expected: String,
+        expected: Box<str>,
         /// What the file holds.
-        actual: String,
+        actual: Box<str>,
         /// How to mend it.
-        hint: String,
+        hint: Box<str>,
     },
     /// The tokenizer refused.
     #[error("tokenizer: {0}")]
@@ -96,11 +96,11 @@ pub enum ModelError {
     #[error("chat template {origin}: {detail}\n  hint: {hint}")]
     Template {
         /// Where the template came from.
-        origin: String,
+        origin: Box<str>,
         /// What it said.
-        detail: String,
+        detail: Box<str>,
         /// How to mend it.
-        hint: String,
+        hint: Box<str>,
     },
     /// A call does not fit the decoder or its cache.
     #[error("{0}")]
@@ -133,11 +133,11 @@ impl ModelError {
     }
 
     pub(crate) fn bad_file(path: &Path, detail: impl ToString, hint: impl ToString) -> Self {
-        Self::BadFile { path: path.to_path_buf(), detail: detail.to_string(), hint: hint.to_string() }
+        Self::BadFile { path: path.to_path_buf(), detail: detail.to_string().into(), hint: hint.to_string().into() }
     }
 
     pub(crate) fn corrupt(path: &Path, detail: impl ToString, hint: impl ToString) -> Self {
-        Self::Corrupt { path: path.to_path_buf(), detail: detail.to_string(), hint: hint.to_string() }
+        Self::Corrupt { path: path.to_path_buf(), detail: detail.to_string().into(), hint: hint.to_string().into() }
     }
 
     pub(crate) fn unsupported(
@@ -149,10 +149,10 @@ impl ModelError {
     ) -> Self {
         Self::Unsupported {
             path: path.to_path_buf(),
-            field: field.to_string(),
-            actual: actual.to_string(),
-            expected: expected.to_string(),
-            hint: hint.to_string(),
+            field: field.to_string().into(),
+            actual: actual.to_string().into(),
+            expected: expected.to_string().into(),
+            hint: hint.to_string().into(),
         }
     }
 }

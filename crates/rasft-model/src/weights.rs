@@ -215,9 +215,9 @@ fn read_tensor(
 fn tensor_error(path: &Path, tensor: &str, expected: &str, actual: &str, hint: &str) -> ModelError {
     ModelError::Tensor {
         path: PathBuf::from(path),
-        tensor: tensor.to_owned(),
-        expected: expected.to_owned(),
-        actual: actual.to_owned(),
-        hint: hint.to_owned(),
+        tensor: tensor.into(),
+        expected: expected.into(),
+        actual: actual.into(),
+        hint: hint.into(),
     }
 }

@@ -151,7 +151,7 @@ impl DecoderConfig {
         let hidden_size = required(main, "hidden_size", path)?;
         let head_dim = match optional(main, "head_dim", path)? {
             Some(d) => d,
-            None if n_heads > 0 && hidden_size % n_heads == 0 => hidden_size / n_heads,
+            None if n_heads > 0 && hidden_size.is_multiple_of(n_heads) => hidden_size / n_heads,
             None => {
                 let detail = format!("hidden_size {hidden_size} is not a multiple of num_attention_heads {n_heads}");
                 return Err(ModelError::bad_file(path, detail, "give head_dim, or mend the sizes"));
@@ -197,14 +197,14 @@ impl DecoderConfig {
         if let Some((name, _)) = sizes.iter().find(|(_, n)| *n == 0) {
             return Err(ModelError::bad_file(path, format!("{name} is 0, expected at least 1"), "mend config.json"));
         }
-        if self.n_heads % self.n_kv_heads != 0 {
+        if !self.n_heads.is_multiple_of(self.n_kv_heads) {
             let detail = format!(
                 "num_attention_heads {} is not a multiple of num_key_value_heads {}",
                 self.n_heads, self.n_kv_heads
             );
             return Err(ModelError::bad_file(path, detail, "each key/value head serves equally many query heads"));
         }
-        if self.head_dim % 2 != 0 {
+        if !self.head_dim.is_multiple_of(2) {
             let detail = format!("head_dim is {}, expected an even number", self.head_dim);
             return Err(ModelError::bad_file(path, detail, "rotary embedding turns pairs of dimensions"));
         }

@@ -153,6 +153,21 @@ impl ChatTemplate {
         Ok(Self { environment, source, origin, context })
     }
 
+    /// The same template on a given date, for templates that write one into every prompt.
+    ///
+    /// # Errors
+    /// None in practice; the template has compiled before.
+    pub fn with_date(self, date: Date) -> Result<Self, ModelError> {
+        Self::compile(self.source, self.origin, TemplateContext { date: Some(date), ..self.context })
+    }
+
+    /// The same template with further variables (`enable_thinking`, say).
+    #[must_use]
+    pub fn with_variables(mut self, variables: impl IntoIterator<Item = (String, serde_json::Value)>) -> Self {
+        self.context.extra.extend(variables);
+        self
+    }
+
     /// The text of a conversation.
     ///
     /// # Errors
@@ -210,7 +225,7 @@ fn fail(origin: &str, error: &Error) -> ModelError {
     } else {
         "check the roles and their order, or choose another template"
     };
-    ModelError::Template { origin: origin.to_owned(), detail, hint: hint.to_owned() }
+    ModelError::Template { origin: origin.into(), detail: detail.into(), hint: hint.into() }
 }
 
 #[cfg(test)]

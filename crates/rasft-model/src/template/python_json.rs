@@ -33,16 +33,20 @@ fn write(value: &Value, indent: Option<usize>, depth: usize, out: &mut String) -
             let items: Vec<Value> = value.try_iter()?.collect();
             list(items.len(), ('[', ']'), indent, depth, out, |i, out| write(&items[i], indent, depth + 1, out))
         }
-        ValueKind::String => {
-            string(value.as_str().unwrap_or_default(), out);
-            Ok(())
-        }
-        ValueKind::None => Ok(out.push_str("null")),
-        // Displayed as Python writes them, True and False.
-        ValueKind::Bool => Ok(out.push_str(if value.is_true() { "true" } else { "false" })),
-        ValueKind::Number => Ok(out.push_str(&value.to_string())),
-        kind => Err(Error::new(ErrorKind::InvalidOperation, format!("tojson: {kind} is not JSON"))),
+        kind => scalar(value, kind, out),
     }
+}
+
+fn scalar(value: &Value, kind: ValueKind, out: &mut String) -> Result<(), Error> {
+    match kind {
+        ValueKind::String => string(value.as_str().unwrap_or_default(), out),
+        ValueKind::None => out.push_str("null"),
+        // Displayed as Python writes them, True and False.
+        ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
+        ValueKind::Number => out.push_str(&value.to_string()),
+        kind => return Err(Error::new(ErrorKind::InvalidOperation, format!("tojson: {kind} is not JSON"))),
+    }
+    Ok(())
 }
 
 fn list(

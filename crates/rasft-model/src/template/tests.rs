@@ -124,8 +124,8 @@ fn llama3_style_falls_back_to_its_own_date() {
 
 #[test]
 fn llama3_style_tells_a_given_date() {
-    let date = Some("2025-02-03".parse().unwrap());
-    let text = compile(LLAMA3_STYLE, TemplateContext { date, ..context() }).prompt(None, "U").unwrap();
+    let date = "2025-02-03".parse().unwrap();
+    let text = compile(LLAMA3_STYLE, context()).with_date(date).unwrap().prompt(None, "U").unwrap();
     assert!(text.contains("Day: 03 Feb 2025\n\n<|eot_id|>"), "{text}");
 }
 
@@ -157,8 +157,8 @@ fn qwen3_style() {
     let expected = "<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n<|im_start|>user\nV<|im_end|>\n\
                     <|im_start|>assistant\n<think>\nw\n</think>\n\nB<|im_end|>\n";
     check(QWEN3_STYLE, &turns, GenerationPrompt::Omit, expected);
-    let extra = vec![("enable_thinking".to_owned(), serde_json::json!(false))];
-    let text = compile(QWEN3_STYLE, TemplateContext { extra, ..context() }).prompt(Some("S"), "U").unwrap();
+    let extra = [("enable_thinking".to_owned(), serde_json::json!(false))];
+    let text = compile(QWEN3_STYLE, context()).with_variables(extra).prompt(Some("S"), "U").unwrap();
     assert_eq!(
         text,
         "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"

@@ -52,11 +52,13 @@ fn bf16_weights_are_rounded_once() {
     assert!(bytes == std::fs::read(dir.path().join("again")).unwrap());
 }
 
+type Tensors = Vec<(String, Tensor)>;
+
 /// Rewrites the weights of a saved model through `change`.
-fn rewrite(dir: &Path, dtype: DType, change: impl Fn(&mut Vec<(String, Tensor)>)) {
+fn rewrite(dir: &Path, dtype: DType, change: impl Fn(&mut Tensors)) {
     let path = dir.join("model.safetensors");
     let map = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
-    let mut tensors: Vec<(String, Tensor)> = map.into_iter().map(|(n, t)| (n, t.to_dtype(dtype).unwrap())).collect();
+    let mut tensors: Tensors = map.into_iter().map(|(n, t)| (n, t.to_dtype(dtype).unwrap())).collect();
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     change(&mut tensors);
     candle_core::safetensors::save(&tensors.into_iter().collect(), &path).unwrap();
@@ -103,7 +105,7 @@ fn refused(dir: &Path, class: ErrorClass, words: &[&str]) {
 
 #[test]
 fn damaged_weights_are_reported_by_name() {
-    let check = |change: &dyn Fn(&mut Vec<(String, Tensor)>), words: &[&str]| {
+    let check = |change: &dyn Fn(&mut Tensors), words: &[&str]| {
         let (_, dir) = saved("qwen2", WeightsDtype::F32);
         rewrite(dir.path(), DType::F32, change);
         refused(dir.path(), ErrorClass::BadInput, &[words, &["model.safetensors", "hint"]].concat());
@@ -114,7 +116,7 @@ fn damaged_weights_are_reported_by_name() {
     let bias = "model.layers.0.self_attn.k_proj.bias";
     check(&|t| t[0].0 = "model.extra.weight".into(), &["model.extra.weight"]);
     let wide = Tensor::zeros(17, DType::F32, &Device::Cpu).unwrap();
-    let i = |t: &mut Vec<(String, Tensor)>| at(t, bias);
+    let i = |t: &mut Tensors| at(t, bias);
     check(
         &|t| {
             let i = i(t);

@@ -130,7 +130,9 @@ fn rasft_loss(micro: &Micro, policy: &Tensor, reference: &[f32]) -> RasftLoss {
         let weight =
             |(m, logp): (&f64, &f32)| (m * r_clip * micro.advantages[b] * f64::from(*logp).exp() / n_valid) as f32;
         weights.extend(mask.iter().zip(&values[own]).map(weight));
-        (seq_loss.push(new), ratio.push(r), clipped.push(r_clip));
+        seq_loss.push(new);
+        ratio.push(r);
+        clipped.push(r_clip);
         at += n - 1;
     }
     let weights = Tensor::new(weights, &Device::Cpu).unwrap();

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use rasft_model::item::{ItemOptions, OnLong, build_item};
 use rasft_model::template::TemplateChoice;
 use rasft_model::{ChatTemplate, Detokenizer, ModelDir, SpecialText, Specials, TextCodec, Tokenizer};
@@ -108,7 +109,7 @@ fn eos_set_and_turn_ending_eos() {
     let named = ("tokenizer_config.json", json!({"eos_token": "<e>"}));
     let generation = ("generation_config.json", json!({"eos_token_id": [262, 263], "pad_token_id": 7}));
     let config = ("config.json", json!({"eos_token_id": 262}));
-    assert_eq!(eos(&[named.clone()]), (vec![263], 263, 263));
+    assert_eq!(eos(std::slice::from_ref(&named)), (vec![263], 263, 263));
     assert_eq!(eos(&[named.clone(), config.clone()]), (vec![262], 262, 262));
     assert_eq!(eos(&[named, config, generation.clone()]), (vec![262, 263], 263, 7));
     assert_eq!(eos(&[generation]), (vec![262, 263], 262, 7));
@@ -183,6 +184,31 @@ fn the_default_of_several_named_templates_counts() {
     let model = ModelDir::open_tokenizer_only(dir.path()).unwrap();
     let template = ChatTemplate::from_dir(&model, &open(dir.path()), TemplateChoice::Own).unwrap();
     assert_eq!(template.source(), "D");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+    /// Whatever the text, streaming gives out what decoding gives.
+    #[test]
+    fn streaming_equals_decoding(text in "(hell|o w|\\PC|\n| |🦀|é){0,40}") {
+        let (tokenizer, _dir) = simple();
+        stream(&tokenizer, &text);
+    }
+
+    /// The prompt's tokens spell the prompt, or a part of it where a token straddles; the rest spells the rest.
+    #[test]
+    fn the_boundary_splits_the_text(prompt in "(he|:|\n|\\PC){1,20}", response in "(ll| w|\n|\\PC){1,20}") {
+        let (tokenizer, _dir) = simple();
+        let item = build_item(&tokenizer, &prompt, &response, &ItemOptions { max_length: 9999, on_long: OnLong::Drop });
+        let item = item.unwrap().unwrap();
+        let text = |ids: &[u32]| tokenizer.decode(ids, SpecialText::Skip).unwrap();
+        let head = text(&item.input_ids[..item.prompt_len]);
+        prop_assert!(prompt.starts_with(&head));
+        prop_assert_eq!(head == prompt, !item.straddles);
+        prop_assert_eq!(head + &text(&item.input_ids[item.prompt_len..]), prompt + &response);
+        prop_assert_eq!(item.input_ids.last(), Some(&tokenizer.eos_id()));
+    }
 }
 
 /// SmolLM2-135M-Instruct, if it was unpacked (models/README.md) and `RASFT_SMOLLM2` names the directory.
