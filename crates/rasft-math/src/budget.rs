@@ -17,8 +17,8 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Work units granted to one comparison unless the caller says otherwise: about 30 ms on a slow core.
-    pub const DEFAULT: u64 = 400_000;
+    /// Work units granted to one comparison unless the caller says otherwise: some 20 ms; real answers need a tenth.
+    pub const DEFAULT: u64 = 120_000;
 
     /// A purse of `units`.
     pub fn new(units: u64) -> Self {
@@ -40,6 +40,11 @@ impl Budget {
                 Err(Exhausted)
             }
         }
+    }
+
+    /// The units left.
+    pub fn left(&self) -> u64 {
+        self.left.get()
     }
 
     /// Whether a payment has failed or the last unit was spent.

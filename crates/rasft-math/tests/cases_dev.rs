@@ -2,10 +2,15 @@
 
 mod common;
 
-use common::{rows, shared, text};
+use common::{rows, shared};
 use rasft_math::Verifier;
 use std::collections::BTreeMap;
 use std::time::Instant;
+
+/// A string field, empty if absent.
+fn text<'a>(row: &'a serde_json::Value, field: &str) -> &'a str {
+    row[field].as_str().unwrap_or_default()
+}
 
 #[derive(Default)]
 struct Tally {

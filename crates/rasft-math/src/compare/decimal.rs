@@ -10,7 +10,7 @@ use num_rational::BigRational;
 use num_traits::{Pow, Signed, ToPrimitive};
 
 /// Digits from which a decimal stands for the exact value it approximates (`verify/README.md`: ≥ 12).
-pub(super) const EXACT_DIGITS: u32 = 12;
+const EXACT_DIGITS: u32 = 12;
 
 /// A decimal as written.
 #[derive(Debug, Clone)]

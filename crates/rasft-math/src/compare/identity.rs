@@ -3,7 +3,7 @@
 //! Rational functions are decided modulo a prime; everything else at fixed points with error bounds. A verdict "equal"
 //! needs several points at which both sides are defined and agree to far more digits than a coincidence would.
 
-use super::decimal::{EXACT_DIGITS, approximation, may_stand};
+use super::decimal::{approximation, may_stand};
 use super::{Compared, Comparer, Same};
 use crate::budget::Exhausted;
 use crate::eval::ball::Ball;
@@ -40,10 +40,46 @@ impl Comparer<'_> {
             Some(false) => return Ok(Same::No),
             None => {}
         }
-        if !symbols {
-            return self.constants(x, y);
+        let same =
+            if symbols { self.at_points(&[x, y], &mut |v| agreement(v[0], v[1]))? } else { self.constants(x, y)? };
+        // Where no point decides (√(sin π)), the order of terms and factors at least does not matter.
+        let reordered = same == Same::Unknown && self.sorted(x)? == self.sorted(y)?;
+        Ok(if reordered { Same::Yes(Method::Symbolic) } else { same })
+    }
+
+    /// The tree with sums and products flat and in a fixed order.
+    fn sorted(&self, e: &Expr) -> Result<Expr, Exhausted> {
+        self.budget.spend(4)?;
+        let is_sum = matches!(e, Expr::Add(_));
+        let (Expr::Add(items) | Expr::Mul(items)) = e else {
+            let mut failed = None;
+            let mut top = true;
+            let rebuilt = e.map(&mut |child| {
+                if std::mem::take(&mut top) || failed.is_some() {
+                    return None;
+                }
+                match self.sorted(child) {
+                    Ok(sorted) => Some(sorted),
+                    Err(error) => {
+                        failed = Some(error);
+                        None
+                    }
+                }
+            });
+            return failed.map_or(Ok(rebuilt), Err);
+        };
+        let mut flat = Vec::with_capacity(items.len());
+        for item in items {
+            match (self.sorted(item)?, is_sum) {
+                (Expr::Add(inner), true) | (Expr::Mul(inner), false) => flat.extend(inner),
+                (other, _) => flat.push(other),
+            }
         }
-        self.at_points(&[x, y], &mut |v| agreement(v[0], v[1]))
+        let mut keyed: Vec<(String, Expr)> = flat.into_iter().map(|e| (format!("{e:?}"), e)).collect();
+        self.budget.spend(keyed.iter().map(|(k, _)| k.len() as u64).sum())?;
+        keyed.sort_by(|a, b| a.0.cmp(&b.0));
+        let items = keyed.into_iter().map(|(_, e)| e).collect();
+        Ok(if is_sum { Expr::Add(items) } else { Expr::Mul(items) })
     }
 
     /// Whether f = c·g for a constant c ≠ 0 (c > 0 if `positive`).
@@ -127,7 +163,6 @@ impl Comparer<'_> {
         let distance = (value.re - center).hi.abs();
         let near = may_stand(&decimal, self.options) && distance <= unit.hi * (1.0 + 1e-9) + value.err;
         let tolerated = relative.is_some_and(|r| distance <= r * center.hi.abs().max(value.re.hi.abs()));
-        debug_assert!(EXACT_DIGITS > 0);
         Ok(Some(Same::from_bool(near || tolerated, Method::Numeric)))
     }
 

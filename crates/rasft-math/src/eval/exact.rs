@@ -27,7 +27,7 @@ pub fn eval(expr: &Expr, budget: &Budget) -> Value {
     budget.spend(1)?;
     match expr {
         Expr::Num(v) | Expr::Dec(v, _) | Expr::Based { value: v, .. } => {
-            pay(v, budget)?;
+            pay(bits(v), true, budget)?;
             Ok(v.clone())
         }
         Expr::Neg(a) => Ok(-eval(a, budget)?),
@@ -40,9 +40,8 @@ pub fn eval(expr: &Expr, budget: &Budget) -> Value {
             if b.is_zero() {
                 return Err(Stop::Undefined);
             }
-            let q = a / b;
-            pay(&q, budget)?;
-            Ok(q)
+            pay(bits(&a) + bits(&b), false, budget)?;
+            sized(a / b)
         }
         Expr::Pow(a, b) => power(&eval(a, budget)?, &eval(b, budget)?, budget),
         Expr::Root(index, a) => {
@@ -62,13 +61,15 @@ pub fn bits(v: &BigRational) -> u64 {
     v.numer().bits() + v.denom().bits()
 }
 
-fn pay(v: &BigRational, budget: &Budget) -> Result<(), Stop> {
-    let bits = bits(v);
-    if bits > MAX_BITS {
-        return Err(Stop::Huge);
-    }
-    // Reducing a fraction is quadratic in its length.
-    budget.spend(1 + (bits / 512).pow(2))?;
+/// Refuses results that are too long.
+fn sized(v: BigRational) -> Value {
+    if bits(&v) > MAX_BITS { Err(Stop::Huge) } else { Ok(v) }
+}
+
+/// Pays for reducing a fraction of this many bits, which is quadratic in its length; integers need no reduction.
+fn pay(bits: u64, integers: bool, budget: &Budget) -> Result<(), Stop> {
+    let words = bits / 64;
+    budget.spend(1 + if integers { words / 16 } else { words * words / 2 })?;
     Ok(())
 }
 
@@ -80,8 +81,9 @@ fn fold(
 ) -> Value {
     let mut acc = start;
     for item in items {
-        acc = f(acc, eval(item, budget)?);
-        pay(&acc, budget)?;
+        let value = eval(item, budget)?;
+        pay(bits(&acc) + bits(&value), acc.is_integer() && value.is_integer(), budget)?;
+        acc = sized(f(acc, value))?;
     }
     Ok(acc)
 }
@@ -118,7 +120,7 @@ fn power(base: &BigRational, exponent: &BigRational, budget: &Budget) -> Value {
     if estimate > MAX_BITS {
         return Err(Stop::Huge);
     }
-    budget.spend(1 + (estimate / 512).pow(2))?;
+    budget.spend(1 + (estimate / 640).pow(2))?;
     let magnitude = Pow::pow(base.clone(), count);
     Ok(if n.sign() == Sign::Minus { magnitude.recip() } else { magnitude })
 }
@@ -177,12 +179,10 @@ fn of_rationals(func: Func, v: &[BigRational], budget: &Budget) -> Value {
             let mut acc = integer(&v[0])?;
             for b in &v[1..] {
                 let b = integer(b)?;
-                budget.spend(1 + (acc.bits() / 64) * (b.bits() / 64))?;
+                pay(acc.bits() + b.bits(), false, budget)?;
                 acc = if func == Func::Gcd { acc.gcd(&b) } else { acc.lcm(&b) };
             }
-            let value = BigRational::from_integer(acc);
-            pay(&value, budget)?;
-            Ok(value)
+            sized(BigRational::from_integer(acc))
         }
         (Func::Mod, [a, m]) => {
             let (a, m) = (integer(a)?, integer(m)?);
@@ -230,9 +230,7 @@ fn binomial(n: &BigRational, k: &BigRational, budget: &Budget) -> Value {
     for j in 0..count {
         acc = acc * (n.numer() - BigInt::from(j)) / BigInt::from(j + 1);
     }
-    let value = BigRational::from_integer(acc);
-    pay(&value, budget)?;
-    Ok(value)
+    sized(BigRational::from_integer(acc))
 }
 
 /// log_b x when it is an integer of moderate size.
@@ -265,9 +263,10 @@ fn range(product: bool, var: &str, from: &Expr, to: &Expr, body: &Expr, budget: 
     let count = (&to - &from).to_u64().filter(|n| *n < MAX_TERMS).ok_or(Stop::Huge)?;
     for j in 0..=count {
         let index = Expr::Num(BigRational::from_integer(&from + BigInt::from(j)));
+        budget.spend(4)?;
         let value = eval(&body.substitute(var, &index), budget)?;
-        acc = if product { acc * value } else { acc + value };
-        pay(&acc, budget)?;
+        pay(bits(&acc) + bits(&value), acc.is_integer() && value.is_integer(), budget)?;
+        acc = sized(if product { acc * value } else { acc + value })?;
     }
     Ok(acc)
 }

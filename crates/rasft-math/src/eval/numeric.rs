@@ -261,6 +261,7 @@ impl Evaluator<'_> {
         }
         let mut acc = Ball::real(if product { Dd::ONE } else { Dd::ZERO });
         for k in from..=to {
+            self.budget.spend(4)?;
             let value = self.eval(&body.substitute(var, &Expr::int(k)))?;
             acc = some(if product { acc.mul(value) } else { acc.add(value) })?;
         }

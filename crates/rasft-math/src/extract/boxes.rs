@@ -22,25 +22,25 @@ struct Boxed<'a> {
 
 /// The last box that is not empty, with the ones joined to it.
 pub(super) fn last(text: &str) -> Found {
-    let mut before = text.len();
-    let mut any = false;
-    while let Some(start) = last_command(&text[..before]) {
-        any = true;
-        if let Some(found) = open(text, start) {
+    let commands = commands(text);
+    for (i, start) in commands.iter().enumerate().rev() {
+        if let Some(found) = open(text, *start) {
             if found.content.trim().is_empty() {
                 // An empty last box takes the answer back: an earlier one is not it.
                 return Found::Empty;
             }
-            return Found::Content(with_neighbours(text, found));
+            return Found::Content(with_neighbours(text, found, &commands[..i]));
         }
-        before = start;
     }
-    if any { Found::Empty } else { Found::None }
+    if commands.is_empty() { Found::None } else { Found::Empty }
 }
 
-fn last_command(text: &str) -> Option<usize> {
-    let (a, b) = (text.rfind("\\boxed"), text.rfind("\\fbox"));
-    a.max(b)
+/// Where box commands start, in order.
+fn commands(text: &str) -> Vec<usize> {
+    let mut all: Vec<usize> =
+        text.match_indices("\\boxed").chain(text.match_indices("\\fbox")).map(|(i, _)| i).collect();
+    all.sort_unstable();
+    all
 }
 
 /// The box whose command starts at `start`; `None` for a bare word like `\boxedtext`.
@@ -103,11 +103,11 @@ fn matching_brace(text: &str) -> Option<usize> {
 }
 
 /// Boxes before this one with nothing but a comma or "and" between them are part of one list.
-fn with_neighbours(text: &str, last: Boxed<'_>) -> Extracted {
+fn with_neighbours(text: &str, last: Boxed<'_>, earlier: &[usize]) -> Extracted {
     let mut contents = vec![last.content.trim()];
     let mut start = last.start;
-    while let Some(previous) = last_command(&text[..start]) {
-        let Some(found) = open(&text[..start], previous) else { break };
+    for previous in earlier.iter().rev() {
+        let Some(found) = open(&text[..start], *previous) else { break };
         if found.truncated || found.content.trim().is_empty() || !is_joint(&text[found.end..start]) {
             break;
         }

@@ -22,6 +22,6 @@ use crate::budget::{Budget, Exhausted};
 /// # Errors
 /// [`Exhausted`] when the budget does not cover the input's length.
 pub fn tokenize(text: &str, budget: &Budget) -> Result<Stream, Exhausted> {
-    budget.spend(8 + text.len() as u64)?;
+    budget.spend(8 + text.len() as u64 / 4)?;
     Ok(Stream::new(scan::Scanner::new(text).run()))
 }

@@ -12,7 +12,7 @@ use num_traits::{One, Pow, Zero};
 /// Exponents beyond this are not turned into digits.
 const MAX_EXPONENT: i64 = 5_000;
 /// Longer numerals are not numbers.
-const MAX_DIGITS: usize = 20_000;
+const MAX_DIGITS: usize = 4_000;
 
 /// A numeral's exact value and how it was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,8 +38,8 @@ struct Parts {
     has_exponent: bool,
 }
 
-/// Reads a numeral at `at`; gives it and the index after it.
-pub(super) fn read(chars: &[char], at: usize, commas_group: bool) -> Option<(Literal, usize)> {
+/// Reads a numeral at `at`; gives it, unless it is too long to be one, and the index after it.
+pub(super) fn read(chars: &[char], at: usize, commas_group: bool) -> Option<(Option<Literal>, usize)> {
     let mut parts = Parts::default();
     let mut i = at;
     read_digits(chars, &mut i, &mut parts.whole);
@@ -51,7 +51,7 @@ pub(super) fn read(chars: &[char], at: usize, commas_group: bool) -> Option<(Lit
         return None;
     }
     read_exponent(chars, &mut i, &mut parts);
-    Some((build(parts)?, i))
+    Some((build(parts), i))
 }
 
 fn read_digits(chars: &[char], i: &mut usize, out: &mut String) {

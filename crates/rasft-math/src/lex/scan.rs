@@ -68,7 +68,7 @@ impl Scanner {
                 matches!(self.open.last(), Some(Bracket::Paren | Bracket::Square | Bracket::Set | Bracket::Angle));
             if let Some((literal, end)) = number::read(&self.chars, self.at, !lists) {
                 self.at = end;
-                self.push(Kind::Num(literal));
+                self.push(literal.map_or(Kind::Op('?'), Kind::Num));
                 return;
             }
         }

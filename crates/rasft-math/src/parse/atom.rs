@@ -12,6 +12,16 @@ use num_traits::ToPrimitive;
 impl Parser<'_> {
     pub(super) fn atom(&mut self) -> Parsed {
         self.budget.spend(1)?;
+        self.depth += 1;
+        if self.depth > super::MAX_RECURSION {
+            return Err(ParseError::Unreadable);
+        }
+        let result = self.atom_inner();
+        self.depth -= 1;
+        result
+    }
+
+    fn atom_inner(&mut self) -> Parsed {
         match self.kind() {
             Some(Kind::Num(n)) => {
                 self.bump();
@@ -289,7 +299,7 @@ impl Parser<'_> {
         // 2^{3}^{2} is an error in LaTeX; plain text means a tower.
         if self.op() == Some('^') {
             self.depth += 1;
-            if self.depth > crate::lex::MAX_DEPTH {
+            if self.depth > super::MAX_RECURSION {
                 return Err(ParseError::Unreadable);
             }
             self.bump();

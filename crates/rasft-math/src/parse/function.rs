@@ -105,7 +105,7 @@ impl Parser<'_> {
     /// The product that a function without parentheses takes.
     fn bare_argument(&mut self) -> Parsed {
         self.depth += 1;
-        if self.depth > crate::lex::MAX_DEPTH {
+        if self.depth > super::MAX_RECURSION {
             return Err(ParseError::Unreadable);
         }
         let mut factors = vec![self.signed_factor()?];

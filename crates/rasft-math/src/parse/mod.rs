@@ -26,6 +26,9 @@ pub enum ParseError {
     Budget(#[from] Exhausted),
 }
 
+/// How deep the parser recurses; a bracket takes three levels.
+const MAX_RECURSION: usize = 3 * MAX_DEPTH;
+
 pub(crate) type Parsed = Result<Expr, ParseError>;
 
 /// A cursor over part of a stream.
@@ -65,7 +68,7 @@ impl<'a> Parser<'a> {
 
     fn inner(&mut self, start: usize, end: usize) -> Parsed {
         self.depth += 1;
-        if self.depth > MAX_DEPTH {
+        if self.depth > MAX_RECURSION {
             return Err(ParseError::Unreadable);
         }
         let saved = (self.at, self.letters, self.end);

@@ -8,7 +8,7 @@ use crate::units;
 impl Parser<'_> {
     pub(super) fn term(&mut self) -> Parsed {
         self.depth += 1;
-        if self.depth > crate::lex::MAX_DEPTH {
+        if self.depth > super::MAX_RECURSION {
             return Err(ParseError::Unreadable);
         }
         let result = self.term_inner();
