@@ -5,7 +5,8 @@
 
 use super::attention_grad::gradients;
 use super::check::{dense, dims, has_kernel, require, slice, with_slices};
-use super::gemm::{Left, Right, Start, gemm_here};
+use super::gemm::{Left, Right, gemm_new};
+use super::pack::Tasks;
 use super::plain;
 use super::simd::{exp_and_sum, max_of, multiversion};
 use crate::packed::Span;
@@ -149,8 +150,7 @@ fn attend_group(q: &[f32], first: usize, heads: Heads, (keys, values): (Right, R
     let mut scores = scores(q, keys, rows, n, dh);
     let mut sums = vec![0f32; rows];
     exp_rows(&mut scores, n, first, group, &mut sums);
-    let mut out = vec![0f32; rows * dh];
-    gemm_here(rows, dh, n, Left::Rows { data: &scores, ld: n }, values, &mut out, dh, Start::Zero);
+    let mut out = gemm_new(rows, dh, n, Left::Rows { data: &scores, ld: n }, values, Tasks::One);
     for (out, sum) in out.chunks_exact_mut(dh).zip(sums) {
         let factor = 1.0 / sum;
         out.iter_mut().for_each(|value| *value *= factor);
@@ -160,9 +160,7 @@ fn attend_group(q: &[f32], first: usize, heads: Heads, (keys, values): (Right, R
 
 /// `q·keys`, (rows, n).
 pub(crate) fn scores(q: &[f32], keys: Right, rows: usize, n: usize, dh: usize) -> Vec<f32> {
-    let mut scores = vec![0f32; rows * n];
-    gemm_here(rows, n, dh, Left::Rows { data: q, ld: dh }, keys, &mut scores, n, Start::Zero);
-    scores
+    gemm_new(rows, n, dh, Left::Rows { data: q, ld: dh }, keys, Tasks::One)
 }
 
 multiversion! {

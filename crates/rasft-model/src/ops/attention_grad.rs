@@ -4,7 +4,8 @@
 //! one task, which adds up its keys' and values' gradients in the order of the queries.
 
 use super::attention::{Heads, exp_rows, scores};
-use super::gemm::{Left, Right, Start, gemm_here};
+use super::gemm::{Left, Right, Start, gemm_here, gemm_new};
+use super::pack::Tasks;
 use super::simd::{multiversion, sum_of_products};
 use crate::packed::Span;
 use rayon::prelude::*;
@@ -103,9 +104,8 @@ impl<'a> Sequence<'a> {
         let right = |data| Right::Rows { data, ld: dh };
         gemm_here(n, dh, rows, Left::Transposed(&probs), right(&dy), dv, dh, Start::Kept);
         gemm_here(n, dh, rows, Left::Transposed(&ds), right(&q), dk, dh, Start::Kept);
-        let mut dq = vec![0f32; rows * dh];
         let keys = Right::Rows { data: k, ld };
-        gemm_here(rows, dh, n, Left::Rows { data: &ds, ld: n }, keys, &mut dq, dh, Start::Zero);
+        let mut dq = gemm_new(rows, dh, n, Left::Rows { data: &ds, ld: n }, keys, Tasks::One);
         dq.iter_mut().for_each(|value| *value *= self.scale);
         dq
     }

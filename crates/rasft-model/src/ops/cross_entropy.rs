@@ -5,8 +5,9 @@
 //! width, and a row's statistics are put together in their order.
 
 use super::check::{dense, dims, has_kernel, require, slice, with_slices};
-use super::gemm::{Left, Right, Start, gemm_here};
+use super::gemm::{Left, Right, Start, gemm_here, gemm_new};
 use super::linear::column_sums;
+use super::pack::Tasks;
 use super::plain;
 use super::simd::{exp, exp_and_sum, max_of, multiversion};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
@@ -107,9 +108,8 @@ fn forward(h: &[f32], w: &[f32], d: usize, targets: &[u32]) -> Vec<f32> {
 
 fn tile_stats(h: &[f32], w: &[f32], d: usize, first: usize, targets: &[u32]) -> TileStats {
     let (rows, cols) = (targets.len(), FORWARD.1.min(w.len() / d));
-    let mut z = vec![0f32; rows * cols];
     let right = Right::Transposed { data: w, ld: d };
-    gemm_here(rows, cols, d, Left::Rows { data: h, ld: d }, right, &mut z, cols, Start::Zero);
+    let mut z = gemm_new(rows, cols, d, Left::Rows { data: h, ld: d }, right, Tasks::One);
     let inside = |target: u32| (target as usize).checked_sub(first).filter(|at| *at < cols);
     let at = targets.iter().enumerate().filter_map(|(row, &target)| Some((row, z[row * cols + inside(target)?])));
     let targets = at.collect();

@@ -13,8 +13,8 @@ use std::mem::MaybeUninit;
 
 /// Chain length per block: 192 × 48 values of B fill three quarters of a 48 KiB first-level cache.
 const KC: usize = 192;
-/// Rows of A that one task passes over per panel of B.
-const MC: usize = 1024;
+/// Rows of A passed over per panel of B: with some hundred to two thousand columns they stay in the second-level cache.
+const MC: usize = 256;
 /// Multiply-adds below which waking threads costs more than it gains.
 const SEQUENTIAL: usize = 1 << 17;
 
@@ -69,50 +69,70 @@ unsafe impl Sync for LeftView {}
 
 /// `c[i, j] = start + Σ_k a[i, k]·b[k, j]` on all threads, `c[i, j]` at `i·ldc + j`.
 pub(crate) fn gemm(m: usize, n: usize, k: usize, a: Left, b: Right, c: &mut [f32], ldc: usize, start: Start) {
+    check(m, n, k, &a, &b, c.len(), ldc);
+    let out = Output { data: c.as_mut_ptr(), ld: ldc };
+    // SAFETY: C is borrowed mutably and sizes were checked.
+    unsafe { product(m, n, k, a, b, out, start, Tasks::Many) };
+}
+
+/// [`gemm`] on the calling thread alone, for use inside a task.
+pub(crate) fn gemm_here(m: usize, n: usize, k: usize, a: Left, b: Right, c: &mut [f32], ldc: usize, start: Start) {
+    check(m, n, k, &a, &b, c.len(), ldc);
+    let out = Output { data: c.as_mut_ptr(), ld: ldc };
+    // SAFETY: C is borrowed mutably and sizes were checked.
+    unsafe { product(m, n, k, a, b, out, start, Tasks::One) };
+}
+
+/// A·B in fresh memory, (M, N), which is not cleared first: that would cost a tenth of a typical product.
+pub(crate) fn gemm_new(m: usize, n: usize, k: usize, a: Left, b: Right, tasks: Tasks) -> Vec<f32> {
+    let mut c = Vec::with_capacity(m * n);
+    check(m, n, k, &a, &b, m * n, n);
+    let out = Output { data: c.as_mut_ptr(), ld: n };
+    // SAFETY: the memory is ours and holds m·n values; starting from zero, every one of them is written before it is read.
+    unsafe {
+        product(m, n, k, a, b, out, Start::Zero, tasks);
+        c.set_len(m * n);
+    }
+    c
+}
+
+/// Splits C into rectangles, one task each.
+///
+/// # Safety
+/// Sizes are as [`check`] asks and nobody else uses C.
+unsafe fn product(m: usize, n: usize, k: usize, a: Left, b: Right, c: Output, start: Start, tasks: Tasks) {
     if m == 0 || n == 0 {
         return;
     }
-    check(m, n, k, &a, &b, c, ldc);
-    let threads = rayon::current_num_threads();
-    if threads == 1 || m * n * k <= SEQUENTIAL {
-        return gemm_here(m, n, k, a, b, c, ldc, start);
-    }
     let mut packed = Aligned::zeros(0);
+    let threads = rayon::current_num_threads();
+    if tasks == Tasks::One || threads == 1 || m * n * k <= SEQUENTIAL {
+        let left = left_view(m, k, a, Tasks::One, &mut packed);
+        // SAFETY: the caller's promise.
+        return unsafe { block(0..m, 0..n, k, left, &b, c, start) };
+    }
     let left = left_view(m, k, a, Tasks::Many, &mut packed);
-    let out = Output { data: c.as_mut_ptr(), ld: ldc };
     let panels = n.div_ceil(NR);
     // Enough tasks for an even load, few enough that each is worth a wake-up.
-    let row_block = if panels >= 4 * threads { MC } else { m.div_ceil(4 * threads).next_multiple_of(MR).clamp(64, MC) };
+    let fair = m.div_ceil(4 * threads).next_multiple_of(MR);
+    let row_block = if panels >= 4 * threads { m } else { fair.max(64) };
     let row_blocks = m.div_ceil(row_block);
     let group = (panels * row_blocks / (8 * threads)).clamp(1, panels);
     let groups = panels.div_ceil(group);
     (0..groups * row_blocks).into_par_iter().with_max_len(1).for_each(|task| {
         let rows = task / groups * row_block..(task / groups * row_block + row_block).min(m);
         let columns = task % groups * group * NR..((task % groups + 1) * group * NR).min(n);
-        // SAFETY: the tasks' rectangles tile C; sizes were checked.
-        unsafe { block(rows, columns, k, left, &b, out, start) };
+        // SAFETY: the tasks' rectangles tile C.
+        unsafe { block(rows, columns, k, left, &b, c, start) };
     });
 }
 
-/// [`gemm`] on the calling thread alone, for use inside a task.
-pub(crate) fn gemm_here(m: usize, n: usize, k: usize, a: Left, b: Right, c: &mut [f32], ldc: usize, start: Start) {
-    if m == 0 || n == 0 {
-        return;
-    }
-    check(m, n, k, &a, &b, c, ldc);
-    let mut packed = Aligned::zeros(0);
-    let left = left_view(m, k, a, Tasks::One, &mut packed);
-    let out = Output { data: c.as_mut_ptr(), ld: ldc };
-    // SAFETY: C is borrowed mutably and sizes were checked.
-    unsafe { block(0..m, 0..n, k, left, &b, out, start) };
-}
-
 /// Panics unless every element lies inside its slice: the invariant under all `unsafe` of this file.
-fn check(m: usize, n: usize, k: usize, a: &Left, b: &Right, c: &[f32], ldc: usize) {
+fn check(m: usize, n: usize, k: usize, a: &Left, b: &Right, c_len: usize, ldc: usize) {
     let within = |rows: usize, cols: usize, ld: usize, len: usize| {
         rows == 0 || cols == 0 || (cols <= ld && (rows - 1) * ld + cols <= len)
     };
-    assert!(within(m, n, ldc, c.len()), "gemm: C");
+    assert!(within(m, n, ldc, c_len), "gemm: C");
     assert!(
         match a {
             Left::Rows { data, ld } => within(m, k, *ld, data.len()),
@@ -158,14 +178,16 @@ unsafe fn block(
 ) {
     let mut scratch = PanelBlock(MaybeUninit::uninit());
     let scratch = scratch.0.as_mut_ptr().cast::<f32>();
-    for col in columns.clone().step_by(NR) {
+    let row_blocks = rows.clone().step_by(MC).map(|row| row..(row + MC).min(rows.end));
+    for (rows, col) in row_blocks.flat_map(|rows| columns.clone().step_by(NR).map(move |col| (rows.clone(), col))) {
         let cols = NR.min(columns.end - col);
         let mut from = 0;
         loop {
             let len = KC.min(k - from);
             // SAFETY: the block of B and the scratch hold `len` rows of `cols` columns.
             let (b_at, b_row, b_padded) = unsafe { panel(b, k, from, len, col, cols, rows.len(), scratch) };
-            for row in rows.clone().step_by(MR) {
+            let share = len * NR / rows.len().div_ceil(MR);
+            for (nth, row) in rows.clone().step_by(MR).enumerate() {
                 let tile = Tile {
                     a: a.data.wrapping_add(row / MR * a.strides[0] + from * a.strides[2]),
                     a_row: a.strides[1],
@@ -179,6 +201,9 @@ unsafe fn block(
                     cols,
                     b_padded,
                     accumulate: from > 0 || start == Start::Kept,
+                    // Packed panels follow each other: each tile fetches its share of the next block meanwhile.
+                    ahead: b_at.wrapping_add(if b_padded { len * NR + nth * share } else { 0 }),
+                    ahead_step: if b_padded { (share / len.max(1)).min(16) } else { 0 },
                 };
                 // SAFETY: the tile lies in the rectangle.
                 unsafe { run(&tile) };

@@ -1,8 +1,8 @@
 //! `x·wᵀ + b`, for weights that train and for weights packed once for inference.
 
 use super::check::{dense, dims, has_kernel, require, slice, with_slices};
-use super::gemm::{Left, Right, Start, gemm, pack_transposed};
-use super::pack::Aligned;
+use super::gemm::{Left, Right, Start, gemm, gemm_new, pack_transposed};
+use super::pack::{Aligned, Tasks};
 use super::plain;
 use super::simd::multiversion;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
@@ -115,11 +115,10 @@ pub fn linear_packed(x: &Tensor, w: &PackedWeight, bias: Option<&Tensor>) -> Res
 
 /// `bias + x·B`; the chain of each element starts from its bias.
 fn affine(x: &[f32], b: Right, bias: Option<&[f32]>, t: usize, n: usize, k: usize) -> Vec<f32> {
-    let (mut y, start) = match bias {
-        Some(bias) => (bias.repeat(t), Start::Kept),
-        None => (vec![0.0; t * n], Start::Zero),
-    };
-    gemm(t, n, k, Left::Rows { data: x, ld: k }, b, &mut y, n, start);
+    let left = Left::Rows { data: x, ld: k };
+    let Some(bias) = bias else { return gemm_new(t, n, k, left, b, Tasks::Many) };
+    let mut y = bias.repeat(t);
+    gemm(t, n, k, left, b, &mut y, n, Start::Kept);
     y
 }
 
@@ -131,19 +130,14 @@ impl Linear {
         let ((t, k), n) = (x.dims2()?, w.dim(0)?);
         let (wants_x, wants_w) = (x.track_op(), w.track_op());
         let (dx, dw) = with_slices(OP, [x, w, dy], |[x, w, dy]| {
-            let mut dx = vec![0.0; if wants_x { t * k } else { 0 }];
-            if wants_x {
-                let right = Right::Rows { data: w, ld: k };
-                gemm(t, k, n, Left::Rows { data: dy, ld: n }, right, &mut dx, k, Start::Zero);
-            }
-            let mut dw = vec![0.0; if wants_w { n * k } else { 0 }];
-            if wants_w {
-                gemm(n, k, t, Left::Transposed(dy), Right::Rows { data: x, ld: k }, &mut dw, k, Start::Zero);
-            }
+            let left = Left::Rows { data: dy, ld: n };
+            let dx = wants_x.then(|| gemm_new(t, k, n, left, Right::Rows { data: w, ld: k }, Tasks::Many));
+            let right = Right::Rows { data: x, ld: k };
+            let dw = wants_w.then(|| gemm_new(n, k, t, Left::Transposed(dy), right, Tasks::Many));
             Ok((dx, dw))
         })?;
-        let dx = wants_x.then(|| Tensor::from_vec(dx, (t, k), x.device())).transpose()?;
-        let dw = wants_w.then(|| Tensor::from_vec(dw, (n, k), w.device())).transpose()?;
+        let dx = dx.map(|dx| Tensor::from_vec(dx, (t, k), x.device())).transpose()?;
+        let dw = dw.map(|dw| Tensor::from_vec(dw, (n, k), w.device())).transpose()?;
         Ok((dx, dw))
     }
 }

@@ -34,6 +34,9 @@ pub(crate) struct Tile {
     pub b_padded: bool,
     /// Start from what `c` holds rather than from 0.
     pub accumulate: bool,
+    /// Memory to be wanted soon; every step of k asks for the cache line there and moves on by `ahead_step` values.
+    pub ahead: *const f32,
+    pub ahead_step: usize,
 }
 
 /// Computes one tile.
@@ -121,6 +124,9 @@ mod avx512 {
     use super::{Tile, WIDTH};
     use std::arch::x86_64::*;
 
+    // Masked loads and `wrapping_add` throughout: with debug assertions on, as in the profile the tests and the
+    // pipeline share, plain loads and `add` check their pointers in the innermost loop.
+
     /// # Safety
     /// As [`super::run`], on a CPU with AVX-512F.
     #[target_feature(enable = "avx512f")]
@@ -166,7 +172,7 @@ mod avx512 {
             if t.accumulate {
                 for i in 0..R {
                     for v in 0..V {
-                        let from = t.c.add(i * t.c_row + v * WIDTH);
+                        let from = t.c.wrapping_add(i * t.c_row + v * WIDTH);
                         let lanes = if v + 1 == V { mask } else { !0 };
                         sums[i][v] = _mm512_maskz_loadu_ps(lanes, from);
                     }
@@ -179,7 +185,7 @@ mod avx512 {
             }
             for i in 0..R {
                 for v in 0..V {
-                    let to = t.c.add(i * t.c_row + v * WIDTH);
+                    let to = t.c.wrapping_add(i * t.c_row + v * WIDTH);
                     let lanes = if v + 1 == V { mask } else { !0 };
                     _mm512_mask_storeu_ps(to, lanes, sums[i][v]);
                 }
@@ -197,21 +203,22 @@ mod avx512 {
         sums: &mut [[__m512; V]; R],
     ) {
         let mut acc = *sums;
+        let rows: [usize; R] = std::array::from_fn(|i| i.wrapping_mul(t.a_row));
         let mut a = t.a;
         let mut b = t.b;
-        // SAFETY: a and b advance k times over what the caller vouched for.
+        let mut ahead = t.ahead;
+        // SAFETY: a prefetch touches no memory; a and b advance k times over what the caller vouched for.
         unsafe {
             for _ in 0..t.k {
+                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                ahead = ahead.wrapping_add(t.ahead_step);
                 let mut columns = [_mm512_setzero_ps(); V];
                 for v in 0..V {
-                    columns[v] = if MASKED && v + 1 == V {
-                        _mm512_maskz_loadu_ps(mask, b.add(v * WIDTH))
-                    } else {
-                        _mm512_loadu_ps(b.add(v * WIDTH))
-                    };
+                    let lanes = if MASKED && v + 1 == V { mask } else { !0 };
+                    columns[v] = _mm512_maskz_loadu_ps(lanes, b.wrapping_add(v * WIDTH));
                 }
                 for i in 0..R {
-                    let x = _mm512_set1_ps(*a.add(i * t.a_row));
+                    let x = _mm512_broadcastss_ps(_mm_load_ss(a.wrapping_add(rows[i])));
                     for v in 0..V {
                         acc[i][v] = _mm512_fmadd_ps(x, columns[v], acc[i][v]);
                     }
@@ -261,6 +268,8 @@ mod tests {
                         cols,
                         b_padded: false,
                         accumulate,
+                        ahead: std::ptr::null(),
+                        ahead_step: 0,
                     };
                     // SAFETY: the tile lies inside the three vectors.
                     unsafe { kernel(&tile) };

@@ -44,9 +44,10 @@ pub(crate) unsafe fn copy_rows(src: *const f32, ld: usize, k: usize, cols: usize
         // SAFETY: the caller's promise.
         unsafe {
             if cols == NR {
-                std::ptr::copy_nonoverlapping(src.add(row * ld), dst.add(row * NR), NR);
+                // A length the compiler knows becomes three vector moves.
+                *dst.wrapping_add(row * NR).cast::<[f32; NR]>() = *src.wrapping_add(row * ld).cast::<[f32; NR]>();
             } else {
-                std::ptr::copy_nonoverlapping(src.add(row * ld), dst.add(row * NR), cols);
+                std::ptr::copy_nonoverlapping(src.wrapping_add(row * ld), dst.wrapping_add(row * NR), cols);
             }
         }
     }
@@ -64,7 +65,9 @@ pub(crate) unsafe fn transpose(src: *const f32, ld: usize, k: usize, cols: usize
         for j in (0..full_cols).step_by(16) {
             for at in (0..full_k).step_by(16) {
                 // SAFETY: a whole 16 × 16 block inside both matrices, on a CPU with the features.
-                unsafe { avx512::transpose_16(src.add(j * ld + at), ld, dst.add(at * stride + j), stride) };
+                unsafe {
+                    avx512::transpose_16(src.wrapping_add(j * ld + at), ld, dst.wrapping_add(at * stride + j), stride)
+                };
             }
         }
     }
@@ -121,7 +124,7 @@ mod avx512 {
         let mut r = [_mm512_setzero_ps(); 16];
         for i in 0..16 {
             // SAFETY: the caller's promise.
-            r[i] = unsafe { _mm512_loadu_ps(src.add(i * ld)) };
+            r[i] = unsafe { _mm512_maskz_loadu_ps(!0, src.wrapping_add(i * ld)) };
         }
         let mut t = r;
         for i in (0..16).step_by(2) {
@@ -149,7 +152,7 @@ mod avx512 {
             ];
             for (column, values) in columns {
                 // SAFETY: the caller's promise.
-                unsafe { _mm512_storeu_ps(dst.add(column * stride), values) };
+                unsafe { _mm512_mask_storeu_ps(dst.wrapping_add(column * stride), !0, values) };
             }
         }
     }
