@@ -72,7 +72,7 @@ pub enum ProblemsError {
     },
     /// A record is not a problem, and bad rows fail the import.
     #[error("{0}\nhint: `--on-bad-row skip` leaves such rows out and lists them")]
-    Row(#[from] RowError),
+    Row(#[from] Box<RowError>),
     /// An option cannot be meant as given.
     #[error("{option}: {detail}\nhint: {hint}")]
     Usage {

@@ -1,5 +1,7 @@
 //! Where a gold answer stands in an expert solution, and how one is appended.
 
+use rasft_math::{Extracted, Source, extract};
+
 /// How an expert solution ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinalAnswer {
@@ -11,30 +13,16 @@ pub enum FinalAnswer {
     AsIs,
 }
 
-/// The content of the last `\boxed{…}`, trimmed; none when there is no box, it is empty, or its braces do not close.
-///
-/// # Source
-/// algorithm.md §7, "boxed".
-pub fn last_boxed(text: &str) -> Option<&str> {
-    const OPEN: &str = "\\boxed{";
-    let start = text.rfind(OPEN)? + OPEN.len();
-    let mut depth = 1usize;
-    for (i, byte) in text[start..].bytes().enumerate() {
-        match byte {
-            b'{' => depth += 1,
-            b'}' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return Some(text[start..start + i].trim()).filter(|content| !content.is_empty());
-        }
-    }
-    None
+/// The boxed answer of a worked solution: its last box, or the boxes joined to it by commas or "and"; none without a closed
+/// box. Phrases and last numbers, which a judge falls back to, are too unsure for a gold.
+pub fn boxed(solution: &str) -> Option<String> {
+    let boxed = |found: &Extracted| matches!(found.source, Source::Boxed | Source::Boxes);
+    extract(solution).filter(boxed).map(|found| found.text).filter(|text| !text.is_empty())
 }
 
 /// The text with a boxed final answer: unchanged if it has a box, otherwise with one more line.
 pub fn with_box(text: &str, gold: &str) -> String {
-    if last_boxed(text).is_some() {
+    if boxed(text).is_some() {
         return text.to_owned();
     }
     let text = text.trim_end();
@@ -58,16 +46,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn last_box_with_balanced_braces_counts() {
+    fn only_closed_boxes_count() {
         let cases = [
-            ("so \\boxed{1} or \\boxed{\\frac{1}{2}}.", Some("\\frac{1}{2}")),
+            ("so \\boxed{1}. No: it is \\boxed{\\frac{1}{2}}.", Some("\\frac{1}{2}")),
             ("\\boxed{ 7 }", Some("7")),
-            ("\\boxed{1} then \\boxed{2", None),
+            ("it is 3, \\boxed{2", None),
+            ("$\\boxed{3}$ and $\\boxed{5}$", Some("3, 5")),
+            ("the answer is 5", None),
+            ("#### 5", None),
             ("\\boxed{}", None),
             ("no box", None),
         ];
         for (text, expected) in cases {
-            assert_eq!(last_boxed(text), expected, "{text}");
+            assert_eq!(boxed(text).as_deref(), expected, "{text}");
         }
     }
 

@@ -138,14 +138,9 @@ pub fn import(files: &[PathBuf], options: &ImportOptions) -> Result<Imported, Pr
     Ok(sink.finish())
 }
 
-fn problem(convert: &Convert, file: &Path, record: &RawRecord) -> Result<Problem, RowError> {
-    let fault = |field: String, expected: String, found: String, hint: String| RowError {
-        file: file.to_owned(),
-        line: record.line,
-        field,
-        expected,
-        found,
-        hint,
+fn problem(convert: &Convert, file: &Path, record: &RawRecord) -> Result<Problem, Box<RowError>> {
+    let fault = |field: String, expected: String, found: String, hint: String| {
+        Box::new(RowError { file: file.to_owned(), line: record.line, field, expected, found, hint })
     };
     match &record.parsed {
         Err(not) => Err(fault(
@@ -208,7 +203,7 @@ impl<'a> Sink<'a> {
         }
     }
 
-    fn reject(&mut self, fault: RowError, file: &Path, record: RawRecord) -> Result<(), ProblemsError> {
+    fn reject(&mut self, fault: Box<RowError>, file: &Path, record: RawRecord) -> Result<(), ProblemsError> {
         match self.options.bad_rows {
             BadRows::Fail => Err(fault.into()),
             BadRows::Skip => {

@@ -184,7 +184,7 @@ fn plain_number(number: &serde_json::Number) -> String {
     match (number.as_i64(), number.as_u64(), number.as_f64()) {
         (Some(i), _, _) => i.to_string(),
         (_, Some(u), _) => u.to_string(),
-        (_, _, Some(f)) if f == 0.0 => "0".into(),
+        (_, _, Some(0.0)) => "0".into(),
         // Rust writes the shortest digits that read back as the same number, and never an exponent.
         (_, _, Some(f)) if f.is_finite() => f.to_string(),
         _ => number.to_string(),

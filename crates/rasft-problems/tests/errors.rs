@@ -143,8 +143,8 @@ fn packing_and_shape_make_no_difference() {
         .collect();
     let lines = records.join("\n");
     let array = format!("\u{feff}\n [\n{}\n]\n", records.join(",\n"));
-    let two_members = [gzip(lines[..9000].as_bytes()), gzip(lines[9000..].as_bytes())].concat();
-    let two_frames = [zstd(lines[..9000].as_bytes()), zstd(lines[9000..].as_bytes())].concat();
+    let two_members = [gzip(&lines.as_bytes()[..9000]), gzip(&lines.as_bytes()[9000..])].concat();
+    let two_frames = [zstd(&lines.as_bytes()[..9000]), zstd(&lines.as_bytes()[9000..])].concat();
     let variants: Vec<(&str, Vec<u8>)> = vec![
         ("a.jsonl", lines.clone().into_bytes()),
         ("b.jsonl", lines.replace('\n', "\r\n\r\n").into_bytes()),
@@ -172,9 +172,10 @@ fn maps_belong_to_jsonl() {
     let path = file(&dir, "f.jsonl", b"{\"q\": \"Q\", \"a\": 3}\n");
     let map = ColumnMap::parse(&["prompt=q", "answer=a"]).expect("a good map");
     let jsonl = ImportOptions { map: map.clone(), source: Some("mine".into()), ..ImportOptions::new(Format::Jsonl) };
-    let got = import(&[path.clone()], &jsonl).expect("mapped");
+    let got = import(std::slice::from_ref(&path), &jsonl).expect("mapped");
     assert_eq!((got.problems[0].source.as_str(), got.problems[0].answer.as_deref()), ("mine", Some("3")));
-    let error = import(&[path.clone()], &ImportOptions { map, ..ImportOptions::new(Format::Math) }).unwrap_err();
+    let error =
+        import(std::slice::from_ref(&path), &ImportOptions { map, ..ImportOptions::new(Format::Math) }).unwrap_err();
     assert_eq!(error.class(), Class::Usage);
     let misspelt = ColumnMap::parse(&["prompt=q", "answer=b"]).expect("a good map");
     let error = import(&[path], &ImportOptions { map: misspelt, ..ImportOptions::new(Format::Jsonl) }).unwrap_err();

@@ -1,6 +1,7 @@
 //! The synthetic world as its users meet it: thousands of rows, checked by their texts alone.
 
-use rasft_problems::gold::last_boxed;
+use rasft_method::filters::{is_shortcut, is_well_formed};
+use rasft_problems::gold::boxed;
 use rasft_problems::synthetic::level::{Level, MAX_LEVEL};
 use rasft_problems::synthetic::{Split, THEMES, World, lex, vocabulary};
 use rasft_problems::{Class, near_duplicates};
@@ -63,7 +64,7 @@ fn steps_are_right_and_lead_from_the_prompt_to_the_answer() {
         }
         let gold = problem.answer.as_deref();
         assert_eq!(steps.last().map(|step| step.3.to_string()).as_deref(), gold, "{text}");
-        assert_eq!(last_boxed(text), gold, "{text}");
+        assert_eq!(boxed(text).as_deref(), gold, "{text}");
     }
 }
 
@@ -87,6 +88,14 @@ fn vocabulary_is_closed_and_has_no_idle_words() {
     for text in all.iter().flat_map(|p| [p.prompt.as_str(), solution(p)]) {
         let plain = text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
         assert!(plain && !text.contains("  ") && text.trim() == text, "{text}");
+    }
+}
+
+#[test]
+fn solutions_pass_the_text_filters() {
+    for problem in rows(&world(1..=MAX_LEVEL, Split::All), 12_000) {
+        let text = solution(&problem);
+        assert!(is_well_formed(text) && !is_shortcut(text), "{text}");
     }
 }
 
@@ -171,6 +180,6 @@ fn rows_stay_what_they_were() {
         .collect();
     assert_eq!(
         blake3::hash(text.as_bytes()).to_hex().as_str(),
-        "dfbaeb6a148c74a50a8c6257911487bd7d828164a9900019db4b3e9c348d73ef"
+        "e69c88d3db2f7bf56dbf8e83f9d78e59b076aeed8355c4076ee57c1dd7d9dcf5"
     );
 }

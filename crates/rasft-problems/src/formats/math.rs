@@ -11,7 +11,7 @@
 //! in `meta`: the prompt asks for a number in that unit. A second copy of the prompt under another name is dropped.
 
 use super::Draft;
-use crate::gold::last_boxed;
+use crate::gold::boxed;
 use crate::record::{Fault, Fields};
 use serde_json::Value;
 
@@ -29,7 +29,7 @@ pub(super) fn draft(fields: &mut Fields) -> Result<Draft, Fault> {
             break;
         }
     }
-    let answer = answer.or_else(|| expert.as_deref().and_then(last_boxed).map(str::to_owned));
+    let answer = answer.or_else(|| expert.as_deref().and_then(boxed));
     if answer.is_none() {
         let expected = format!("a gold answer in one of {}, or a \\boxed{{…}} in the solution", ANSWERS.join(", "));
         return Err(fields.missing(ANSWERS[0], &expected));

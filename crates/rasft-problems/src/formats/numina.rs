@@ -4,7 +4,7 @@
 //! `\boxed{…}` of the solution, otherwise null: a proof has no answer to compare, and its expert solution is kept.
 
 use super::Draft;
-use crate::gold::last_boxed;
+use crate::gold::boxed;
 use crate::record::{Fault, Fields};
 use serde_json::Value;
 
@@ -27,9 +27,7 @@ pub(super) fn draft(fields: &mut Fields) -> Result<Draft, Fault> {
     if let Some(word) = stated.as_deref().filter(|a| NO_ANSWER.contains(a)) {
         fields.keep("answer", Value::from(word));
     }
-    let answer = stated
-        .filter(|a| !NO_ANSWER.contains(&a.as_str()))
-        .or_else(|| solution.as_deref().and_then(last_boxed).map(str::to_owned));
+    let answer = stated.filter(|a| !NO_ANSWER.contains(&a.as_str())).or_else(|| solution.as_deref().and_then(boxed));
     if answer.is_none() && solution.is_none() {
         return Err(fields.missing("solution", "a solution or an answer"));
     }

@@ -134,3 +134,26 @@ impl Split {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rasft_method::similarity::jaccard;
+
+    #[test]
+    fn two_solutions_of_one_problem_are_seldom_near_duplicates() {
+        // De-duplication (algorithm.md §6) would otherwise leave one rollout of a group. 0.82 is its threshold.
+        for number in 1..=6 {
+            let mut stream = Stream::new(3, u64::from(number));
+            let n_alike = (0..400)
+                .filter(|_| {
+                    let plan = plan::draw(&mut stream, &Level::of(number));
+                    let cast = phrases::Cast::draw(&mut stream, &themes::ALL[0]);
+                    let [a, b] = [(); 2].map(|()| phrases::solution(&mut stream, &cast, &plan));
+                    jaccard(&a, &b) >= 0.82
+                })
+                .count();
+            assert!(n_alike < 40, "level {number}: {n_alike} of 400 pairs");
+        }
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! Placeholders as in `themes`, and `<p>` the second person, `<w>` how a step begins, `<x>`, `<y>`, `<r>` the operands and
 //! the result of a step. The solutions are worded so that they pass the text filters of algorithm.md §6: a worked step
-//! with `=` and "so" or "we get", no phrase that reads as a short cut, a box at the end, at least 180 characters.
+//! with `=` and "so" or "we get", no phrase that reads as a short cut, a box at the end, at least 180 characters, and fewer
+//! than eight words between two numbers that differ from step to step, so that no long solution looks like a loop.
 
 use super::plan::{Event, Finds, Op, Plan, Step};
 use super::random::Stream;
@@ -29,22 +30,22 @@ pub(super) const LAST: &[&str] = &["Finally", "At last"];
 pub(super) const ADD: &[&str] = &[
     "<w>, <x> + <y> = <r>, so <n> has <r> <o>.",
     "<w>, we add <y> to <x> and we get <x> + <y> = <r> <o>.",
-    "<w>, there are <y> more, so the number grows to <x> + <y> = <r> <o>.",
+    "<w>, there are <y> more, which makes <x> + <y> = <r> <o>.",
 ];
 pub(super) const SUB: &[&str] = &[
     "<w>, <x> - <y> = <r>, so <n> has <r> <o> left.",
     "<w>, we take <y> from <x> and we get <x> - <y> = <r> <o>.",
-    "<w>, there are <y> fewer, so the number falls to <x> - <y> = <r> <o>.",
+    "<w>, there are <y> fewer, which leaves <x> - <y> = <r> <o>.",
 ];
 pub(super) const MUL: &[&str] = &[
     "<w>, <x> * <y> = <r>, so <n> has <r> <o>.",
     "<w>, we multiply <x> by <y> and we get <x> * <y> = <r> <o>.",
-    "<w>, there are <y> times as many, so the number grows to <x> * <y> = <r> <o>.",
+    "<w>, <y> times as many makes <x> * <y> = <r> <o>.",
 ];
 pub(super) const DIV: &[&str] = &[
     "<w>, <x> / <y> = <r>, so <n> keeps <r> <o>.",
     "<w>, we divide <x> by <y> and we get <x> / <y> = <r> <o>.",
-    "<w>, one of <y> equal parts is kept, so the number falls to <x> / <y> = <r> <o>.",
+    "<w>, each of <y> parts is <x> / <y> = <r> <o>.",
 ];
 pub(super) const GROUPS: &[&str] = &[
     "<w>, <x> * <y> = <r>, so this makes <r> <o>.",

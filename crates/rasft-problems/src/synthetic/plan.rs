@@ -84,7 +84,7 @@ pub(super) fn draw(stream: &mut Stream, level: &Level) -> Plan {
     }
 }
 
-/// One plan; none if it has come to a number that leaves no next event, or lacks multiplications.
+/// One plan; none if no number fits the next event, an event repeats, or multiplications are lacking.
 fn attempt(stream: &mut Stream, level: &Level) -> Option<Plan> {
     let start = stream.between(level.start.0, level.start.1);
     let mut plan = Plan { start, events: Vec::new(), steps: Vec::new() };
@@ -96,6 +96,10 @@ fn attempt(stream: &mut Stream, level: &Level) -> Option<Plan> {
         }
         let kind = stream.choose(&kinds(level, left, plan.events.last()));
         let event = with_numbers(stream, level, kind, held)?;
+        if plan.events.contains(&event) {
+            // The same sentence twice reads like a slip, and three times like a loop.
+            return None;
+        }
         let steps = steps(event, held);
         held = steps.last().map_or(held, |step| step.result);
         plan.events.push(event);
@@ -152,7 +156,7 @@ fn with_numbers(stream: &mut Stream, level: &Level, kind: Event, held: u32) -> O
         }
         Event::Times(_) => Event::Times(within((low, high), level.largest / held)?),
         Event::Share(_) => {
-            let divisors: Vec<u32> = (low..=high).filter(|k| held % k == 0 && held / k >= LEAST).collect();
+            let divisors: Vec<u32> = (low..=high).filter(|k| held.is_multiple_of(*k) && held / k >= LEAST).collect();
             let last = divisors.len().checked_sub(1)?;
             Event::Share(divisors[within((0, last as u32), last as u32)? as usize])
         }
