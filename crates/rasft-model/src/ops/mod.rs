@@ -33,3 +33,6 @@ pub use linear::{PackedWeight, linear, linear_packed};
 pub use rms_norm::rms_norm;
 pub use rope::rope;
 pub use swiglu::swiglu;
+
+#[cfg(test)]
+mod tests;
