@@ -1,6 +1,6 @@
 //! The public verifier: policies, verdicts, classes of equal answers.
 
-use crate::answer::{Answer, read_answer};
+use crate::answer::{Answer, choice_letter, choice_text, read_answer};
 use crate::budget::{Budget, Exhausted};
 use crate::compare::{Comparer, Same};
 use crate::extract::extract;
@@ -156,7 +156,20 @@ impl Verifier {
     }
 
     fn compare(&self, a: &Answer, b: &Answer, budget: &Budget) -> Result<Same, Exhausted> {
-        Comparer { options: &self.options, budget }.answers(a, b)
+        let comparer = Comparer { options: &self.options, budget };
+        let same = comparer.answers(a, b)?;
+        if same.is_yes() {
+            return Ok(same);
+        }
+        // `C) 27` answers a question whose gold answer is 27.
+        for (choice, other) in [(a, b), (b, a)] {
+            if choice_letter(&other.text).is_none()
+                && let Some(text) = choice_text(&choice.text)
+            {
+                return comparer.answers(&read_answer(&text, budget)?, other);
+            }
+        }
+        Ok(same)
     }
 
     /// Groups equal answers, for majority voting: the same number for equal answers, in order of first appearance; `None`

@@ -46,7 +46,7 @@ fn cases_dev() {
     for case in &cases {
         let start = Instant::now();
         let report = verifier.verify(text(case, "gold"), text(case, "response"));
-        micros.push(start.elapsed().as_micros());
+        micros.push((start.elapsed().as_micros(), text(case, "id")));
         let tally = kinds.entry(text(case, "kind").to_owned()).or_default();
         let expected = case["expected"].as_bool() == Some(true);
         let right = report.is_correct() == expected;
@@ -78,8 +78,9 @@ fn cases_dev() {
     }
     let all = print_table(&kinds);
     micros.sort_unstable();
-    let at = |q: f64| micros[((micros.len() - 1) as f64 * q) as usize];
-    let total: u128 = micros.iter().sum();
+    let at = |q: f64| micros[((micros.len() - 1) as f64 * q) as usize].0;
+    println!("slowest: {:?}", &micros[micros.len() - 12..]);
+    let total: u128 = micros.iter().map(|m| m.0).sum();
     println!(
         "microseconds: p50 {} p99 {} max {} mean {:.1}",
         at(0.5),

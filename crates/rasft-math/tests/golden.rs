@@ -95,8 +95,11 @@ fn verify() {
     assert!(unexplained.is_empty(), "{}", unexplained.join("\n"));
 }
 
+/// Whether a reason applies to a text.
+type Applies = fn(&str) -> bool;
+
 /// Where extraction is better than the reference's: beginnings of texts (or whole texts) and why.
-const BETTER: [(&str, fn(&str) -> bool); 6] = [
+const BETTER: [(&str, Applies); 6] = [
     ("a phrase without \"answer\" is no announcement; the last number of the line is taken without its words", |t| {
         t.starts_with("Therefore the length") || t.starts_with("thus this gives")
     }),

@@ -5,6 +5,15 @@
 /// `alone` is true when nothing but the letter stands there; only then does the form say for certain that the question
 /// was one of choice.
 pub fn choice_letter(text: &str) -> Option<(char, bool)> {
+    parts(text).map(|(letter, rest)| (letter, rest.is_empty()))
+}
+
+/// What stands beside the letter of a choice: 27 in `C) 27`.
+pub fn choice_text(text: &str) -> Option<String> {
+    parts(text).map(|(_, rest)| rest).filter(|rest| !rest.is_empty())
+}
+
+fn parts(text: &str) -> Option<(char, String)> {
     let plain = unwrap_text(text);
     let mut chars = plain.chars().peekable();
     let bracketed = chars.next_if(|c| matches!(c, '(' | '[')).is_some();
@@ -21,11 +30,11 @@ pub fn choice_letter(text: &str) -> Option<(char, bool)> {
     let rest: String = chars.collect();
     let rest = rest.trim();
     if rest.is_empty() || rest == "." {
-        return Some((letter, true));
+        return Some((letter, String::new()));
     }
     // `(C) 27` and `C. 27`; but `A.5`, `(A)(B)` and `A(t)` are not choices.
     let spaced = plain.contains(' ') && !rest.starts_with(['(', '=', '+', '-', '*', '/', '^', '_', ',', ')']);
-    (marked && spaced).then_some((letter, false))
+    (marked && spaced).then(|| (letter, rest.to_owned()))
 }
 
 /// The text with text commands, dollar signs and grouping braces removed.

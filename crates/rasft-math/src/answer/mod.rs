@@ -9,7 +9,7 @@ mod read;
 mod relation;
 mod split;
 
-pub use choice::choice_letter;
+pub use choice::{choice_letter, choice_text};
 pub use prose::{is_word_answer, normal_words};
 
 use crate::budget::{Budget, Exhausted};

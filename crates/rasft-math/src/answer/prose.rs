@@ -93,6 +93,17 @@ pub fn is_word_answer(a: &str, b: &str) -> bool {
     if a == b {
         return true;
     }
+    for (short, long) in [(a, b), (b, a)] {
+        // "yes, because …"
+        let reason = long.strip_prefix(short).and_then(|r| r.strip_prefix(' ')).and_then(|r| r.split(' ').next());
+        let explains = matches!(
+            reason,
+            Some("it" | "they" | "he" | "she" | "we" | "there" | "this" | "that" | "because" | "since")
+        );
+        if matches!(short, "yes" | "no" | "true" | "false") && explains {
+            return true;
+        }
+    }
     let squeezed = |s: &str| s.replace([' ', '\''], "");
     squeezed(a) == squeezed(b)
 }

@@ -3,7 +3,7 @@
 use super::split::{by_op, joint, parts, top_level};
 use super::{Joint, Rel, Value, prose, relation};
 use crate::budget::{Budget, Exhausted};
-use crate::lex::{Bracket, Kind, Stream};
+use crate::lex::{Bracket, Gap, Kind, Stream};
 use crate::parse::{ParseError, Parser, canonical_text};
 use crate::units;
 
@@ -26,18 +26,22 @@ impl Reader<'_> {
     /// Without lead-ins ("Answer:"), sentence punctuation, and side conditions ("where …").
     fn trim(&self, mut start: usize, mut end: usize) -> (usize, usize) {
         while start < end {
-            match self.stream.kind(start) {
-                Some(Kind::Op('.' | ',' | ';' | ':' | '=' | '≈' | '→' | '\n' | '&')) => start += 1,
-                Some(Kind::Text(t)) if end > start + 1 && prose::strip_lead(t).is_empty() => start += 1,
-                Some(Kind::Text(t)) if end > start + 1 && t.ends_with(':') => start += 1,
+            let skip = match self.stream.kind(start) {
+                Some(Kind::Op('.' | ',' | ';' | ':' | '=' | '≈' | '→' | '\n' | '&')) => 1,
+                Some(Kind::Text(t)) if end > start + 1 && (t.ends_with(':') || prose::strip_lead(t).is_empty()) => 1,
                 // The condition of a case.
                 Some(Kind::Text(t) | Kind::Word(t))
                     if end > start + 1 && matches!(t.as_str(), "if" | "for" | "when") =>
                 {
-                    start += 1
+                    1
                 }
-                _ => break,
+                Some(Kind::Word(_)) => self.lead_in(start, end),
+                _ => 0,
+            };
+            if skip == 0 {
+                break;
             }
+            start += skip;
         }
         let mut cut = end;
         top_level(self.stream, start, end, |i, kind| {
@@ -60,6 +64,21 @@ impl Reader<'_> {
             end -= 1;
         }
         (start, end)
+    }
+
+    /// How many words lead in to a number, as in "about 20" or "a total of 25 apples".
+    fn lead_in(&self, start: usize, end: usize) -> usize {
+        let prose = |i: usize| match self.stream.kind(i) {
+            Some(Kind::Word(w)) => {
+                !crate::parse::is_function_name(w) && !matches!(w.as_str(), "and" | "or" | "pi" | "sqrt" | "no")
+            }
+            _ => false,
+        };
+        let words = (start..end).take_while(|i| prose(*i)).count();
+        let apart = (start + 1..=start + words).all(|i| i < end && self.stream.tokens[i].gap == Gap::Soft);
+        let long = (start..start + words).any(|i| matches!(self.stream.kind(i), Some(Kind::Word(w)) if w.len() > 2));
+        let number = matches!(self.stream.kind(start + words), Some(Kind::Num(_) | Kind::Op('-')));
+        if long && apart && number { words } else { 0 }
     }
 
     fn value(&self, start: usize, end: usize) -> Read {

@@ -1,7 +1,8 @@
 //! Decimals against exact values.
 //!
 //! A decimal equals an exact value if it has at least twelve significant digits and is the value cut off or rounded at
-//! its last digit. A value that can be written with those digits must be written so: 18.000000000001 is not 18.
+//! its last digit. A value that can be written with those digits must be written so: 18.000000000001 is not 18. Decimals
+//! of sixteen digits and more may carry the noise of binary floating point in the last two.
 
 use crate::expr::Expr;
 use crate::verifier::{Options, Tolerance};
@@ -11,6 +12,13 @@ use num_traits::{Pow, Signed, ToPrimitive};
 
 /// Digits from which a decimal stands for the exact value it approximates (`verify/README.md`: ≥ 12).
 const EXACT_DIGITS: u32 = 12;
+
+/// Decimals this long come from binary floating point, whose last digits are noise (0.30000000000000004).
+const NOISE_DIGITS: u32 = 16;
+/// Such a decimal equals a short exact value within 10^-[`NOISE`] of it.
+pub(super) const NOISE: i64 = 14;
+/// Numerator and denominator together of a short exact value: both sides far from needing sixteen digits.
+const NOISE_FREE_BITS: u64 = 40;
 
 /// A decimal as written.
 #[derive(Debug, Clone)]
@@ -70,10 +78,19 @@ pub(super) fn may_stand(x: &Approximation, options: &Options) -> bool {
 
 /// Whether a decimal stands for an exact rational value.
 pub(super) fn stands_for(x: &Approximation, exact: &BigRational, options: &Options) -> bool {
+    let is_short = exact.numer().bits() + exact.denom().bits() <= NOISE_FREE_BITS;
+    if x.digits >= NOISE_DIGITS && is_short && (&x.value - exact).abs() <= exact.abs() * power_of_ten_exact(-NOISE) {
+        return true;
+    }
     if !may_stand(x, options) || (exact / &x.unit).is_integer() {
         return false;
     }
     (&x.value - exact).abs() < x.unit
+}
+
+/// Whether a decimal is as long as binary floating point makes them.
+pub(super) fn is_noisy(x: &Approximation) -> bool {
+    x.digits >= NOISE_DIGITS
 }
 
 /// Whether two rationals are equal under the tolerance option; integers never are unless equal.

@@ -3,7 +3,7 @@
 //! Rational functions are decided modulo a prime; everything else at fixed points with error bounds. A verdict "equal"
 //! needs several points at which both sides are defined and agree to far more digits than a coincidence would.
 
-use super::decimal::{approximation, may_stand};
+use super::decimal::{NOISE, approximation, is_noisy, may_stand};
 use super::{Compared, Comparer, Same};
 use crate::budget::Exhausted;
 use crate::eval::ball::Ball;
@@ -89,7 +89,7 @@ impl Comparer<'_> {
         }
         let mut first: Option<Ball> = None;
         self.at_points(&[f, g], &mut |v| {
-            let Some(ratio) = v[0].div(v[1]) else { return Vote::Silent };
+            let Some(ratio) = v[0].over(v[1]) else { return Vote::Silent };
             if ratio.may_be_zero() {
                 return if v[0].err == 0.0 { Vote::Differ } else { Vote::Silent };
             }
@@ -162,6 +162,8 @@ impl Comparer<'_> {
         };
         let distance = (value.re - center).hi.abs();
         let near = may_stand(&decimal, self.options) && distance <= unit.hi * (1.0 + 1e-9) + value.err;
+        let noise = if is_noisy(&decimal) { 10f64.powi(-(NOISE as i32)) * center.hi.abs() } else { 0.0 };
+        let near = near || distance <= noise;
         let tolerated = relative.is_some_and(|r| distance <= r * center.hi.abs().max(value.re.hi.abs()));
         Ok(Some(Same::from_bool(near || tolerated, Method::Numeric)))
     }
@@ -254,7 +256,7 @@ fn is_discrete(e: &Expr) -> bool {
 
 /// Compares two discs: apart, or together and small enough for that to mean something.
 fn agreement(a: Ball, b: Ball) -> Vote {
-    let Some(d) = a.sub(b) else { return Vote::Silent };
+    let Some(d) = a.minus(b) else { return Vote::Silent };
     let distance = d.re.hi.abs().max(d.im.hi.abs());
     if distance > d.err {
         return Vote::Differ;

@@ -66,13 +66,20 @@ pub(super) fn assigned_value(v: &Value) -> Option<Value> {
     }
     let last = terms.last()?;
     if is_name(first) {
-        return Some(last.clone());
+        // ⌊√n⌋ = W names W.
+        let backwards = terms.len() == 2 && is_symbol(last) && is_formula(first);
+        return Some(if backwards { first.clone() } else { last.clone() });
     }
     if terms.iter().all(is_constant) {
         return Some(last.clone());
     }
     // `2 = x`; but `… = 0` states an equation.
     (terms.len() == 2 && is_symbol(last) && !matches!(first, Value::Scalar(e, _) if is_zero(e))).then(|| first.clone())
+}
+
+/// A function's value other than an application like f(x).
+fn is_formula(v: &Value) -> bool {
+    matches!(v, Value::Scalar(Expr::Func(..) | Expr::Add(_) | Expr::Div(..) | Expr::Pow(..), None))
 }
 
 fn is_symbol(v: &Value) -> bool {
@@ -141,9 +148,15 @@ impl Comparer<'_> {
             }
             return self.real_sets(relation, other);
         }
-        match assigned_value(relation) {
-            Some(value) => self.values(&value, other),
-            None => Ok(Same::No),
+        let Some(value) = assigned_value(relation) else { return Ok(Same::No) };
+        let same = self.values(&value, other)?;
+        // π ≈ 3.14 also says 3.14.
+        match relation {
+            Value::Relation(terms, rels) if !same.is_yes() && rels.contains(&Rel::Approx) => match terms.last() {
+                Some(last) => self.values(last, other),
+                None => Ok(same),
+            },
+            _ => Ok(same),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Scalars and quantities.
 
-use super::decimal::{approximation, stands_for, within_tolerance};
+use super::decimal::{approximation, is_noisy, stands_for, within_tolerance};
 use super::{Compared, Comparer, Same};
 use crate::budget::Exhausted;
 use crate::eval::{Stop, exact};
@@ -75,6 +75,8 @@ impl Comparer<'_> {
         let stands = match (approximation(x), approximation(y)) {
             (Some(p), None) => stands_for(&p, b, self.options),
             (None, Some(q)) => stands_for(&q, a, self.options),
+            (Some(p), Some(q)) if p.digits > q.digits => is_noisy(&p) && stands_for(&p, b, self.options),
+            (Some(p), Some(q)) if q.digits > p.digits => is_noisy(&q) && stands_for(&q, a, self.options),
             _ => false,
         };
         Same::from_bool(stands || within_tolerance(a, b, self.options), Method::Numeric)

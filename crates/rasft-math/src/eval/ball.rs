@@ -45,12 +45,12 @@ impl Ball {
     }
 
     /// −z.
-    pub fn neg(self) -> Self {
+    pub fn negated(self) -> Self {
         Self { re: -self.re, im: -self.im, err: self.err }
     }
 
     /// z + w.
-    pub fn add(self, o: Self) -> Option<Self> {
+    pub fn plus(self, o: Self) -> Option<Self> {
         let (re, im) = (self.re + o.re, self.im + o.im);
         // A sum's rounding error is relative to the result, except for what cancels below the format.
         let err = self.err + o.err + (re.hi.abs() + im.hi.abs()) * UNIT + (self.size() + o.size()) * 1e-33;
@@ -58,12 +58,12 @@ impl Ball {
     }
 
     /// z − w.
-    pub fn sub(self, o: Self) -> Option<Self> {
-        self.add(o.neg())
+    pub fn minus(self, o: Self) -> Option<Self> {
+        self.plus(o.negated())
     }
 
     /// z·w.
-    pub fn mul(self, o: Self) -> Option<Self> {
+    pub fn times(self, o: Self) -> Option<Self> {
         let err = self.size() * o.err + o.size() * self.err + self.err * o.err + self.size() * o.size() * 2.0 * UNIT;
         if self.is_real() && o.is_real() {
             return Self::with(self.re * o.re, Dd::ZERO, err);
@@ -72,20 +72,20 @@ impl Ball {
     }
 
     /// z/w; `None` if w may be zero.
-    pub fn div(self, o: Self) -> Option<Self> {
+    pub fn over(self, o: Self) -> Option<Self> {
         let size = o.re.hi.abs().max(o.im.hi.abs());
         if size <= o.err * 2.0 {
             return None;
         }
         let low = size - o.err;
         if o.is_real() {
-            let (re, im) = (self.re.div(o.re), self.im.div(o.re));
+            let (re, im) = (self.re / o.re, self.im / o.re);
             let q = re.hi.abs() + im.hi.abs();
             return Self::with(re, im, (self.err + q * o.err) / low + q * 4.0 * UNIT);
         }
         let norm = o.re * o.re + o.im * o.im;
-        let re = (self.re * o.re + self.im * o.im).div(norm);
-        let im = (self.im * o.re - self.re * o.im).div(norm);
+        let re = (self.re * o.re + self.im * o.im) / norm;
+        let im = (self.im * o.re - self.re * o.im) / norm;
         let q = re.hi.abs() + im.hi.abs();
         let scale = self.size() / low;
         Self::with(re, im, (self.err + q * o.err) / low + (q + scale) * 8.0 * UNIT)
@@ -97,14 +97,14 @@ impl Ball {
         let (mut base, mut k) = (self, n.unsigned_abs());
         while k > 0 {
             if k & 1 == 1 {
-                acc = acc.mul(base)?;
+                acc = acc.times(base)?;
             }
             k >>= 1;
             if k > 0 {
-                base = base.mul(base)?;
+                base = base.times(base)?;
             }
         }
-        if n < 0 { Self::real(Dd::ONE).div(acc) } else { Some(acc) }
+        if n < 0 { Self::real(Dd::ONE).over(acc) } else { Some(acc) }
     }
 
     /// eᶻ.
@@ -153,7 +153,7 @@ impl Ball {
             let err = self.err / r.hi + r.hi * 4.0 * UNIT;
             return if self.re.hi > 0.0 { Self::with(r, Dd::ZERO, err) } else { Self::with(Dd::ZERO, r, err) };
         }
-        self.ln()?.mul(Self::real(Dd::new(0.5)))?.exp()
+        self.ln()?.times(Self::real(Dd::new(0.5)))?.exp()
     }
 
     /// sin z and cos z.
@@ -167,10 +167,10 @@ impl Ball {
             return Some((Self::with(s, Dd::ZERO, err)?, Self::with(c, Dd::ZERO, err)?));
         }
         let iz = Self { re: -self.im, im: self.re, err: self.err };
-        let (p, q) = (iz.exp()?, iz.neg().exp()?);
+        let (p, q) = (iz.exp()?, iz.negated().exp()?);
         let half = Self::real(Dd::new(0.5));
-        let c = p.add(q)?.mul(half)?;
-        let d = p.sub(q)?.mul(half)?;
+        let c = p.plus(q)?.times(half)?;
+        let d = p.minus(q)?.times(half)?;
         Some((Self { re: d.im, im: -d.re, err: d.err }, c))
     }
 

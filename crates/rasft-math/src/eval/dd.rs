@@ -10,7 +10,7 @@
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{Signed, ToPrimitive, Zero};
-use std::ops::{Add, Mul, Neg, Sub};
+use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// Relative error bound of one operation.
 pub const UNIT: f64 = 8e-32;
@@ -75,17 +75,6 @@ impl Dd {
         quick_two_sum(p, e)
     }
 
-    /// x/y.
-    pub fn div(self, y: Self) -> Self {
-        let q1 = self.hi / y.hi;
-        let r = self - y.times(q1);
-        let q2 = r.hi / y.hi;
-        let r = r - y.times(q2);
-        let q3 = r.hi / y.hi;
-        let q = quick_two_sum(q1, q2);
-        q + Self::new(q3)
-    }
-
     /// √x for x ≥ 0.
     pub fn sqrt(self) -> Self {
         if self.hi <= 0.0 {
@@ -94,9 +83,9 @@ impl Dd {
         let s = self.hi.sqrt();
         let s = Self::new(s);
         // One Newton step from a double's root.
-        let step = (self - s * s).div(s.times(2.0));
+        let step = (self - s * s) / s.times(2.0);
         let s = s + step;
-        s + (self - s * s).div(s.times(2.0))
+        s + (self - s * s) / s.times(2.0)
     }
 
     /// The nearest integer, as a double.
@@ -119,7 +108,7 @@ impl Dd {
             && n.unsigned_abs() < (1 << 53)
             && d < (1 << 53)
         {
-            return Some(Self::new(n as f64).div(Self::new(d as f64)));
+            return Some(Self::new(n as f64) / Self::new(d as f64));
         }
         let shift = 120 - (v.numer().bits() as i64 - v.denom().bits() as i64);
         let scaled: BigInt = if shift >= 0 {
@@ -183,5 +172,18 @@ impl Mul for Dd {
         let p = self.hi * o.hi;
         let e = self.hi.mul_add(o.hi, -p) + (self.hi * o.lo + self.lo * o.hi);
         quick_two_sum(p, e)
+    }
+}
+
+impl Div for Dd {
+    type Output = Self;
+    /// Long division, three quotient digits of a double each.
+    fn div(self, y: Self) -> Self {
+        let q1 = self.hi / y.hi;
+        let r = self - y.times(q1);
+        let q2 = r.hi / y.hi;
+        let r = r - y.times(q2);
+        let q3 = r.hi / y.hi;
+        quick_two_sum(q1, q2) + Self::new(q3)
     }
 }

@@ -19,7 +19,7 @@ pub fn exp(x: Dd) -> Option<Dd> {
     // expm1 by its series (|r| < 0.0028, r¹³/13! < 1e-42), doubled back: (1+s)² − 1 = 2s + s².
     let (mut term, mut s) = (r, r);
     for n in 2..=12 {
-        term = (term * r).div(Dd::new(f64::from(n)));
+        term = (term * r) / Dd::new(f64::from(n));
         s = s + term;
     }
     for _ in 0..HALVINGS {
@@ -49,15 +49,15 @@ pub fn ln(x: Dd) -> Option<Dd> {
     }
     let mut y = Dd::new(2.0 * sum);
     let e = exp(y)?;
-    y = y + (m - e).div(m + e).times(2.0);
+    y = y + ((m - e) / (m + e)).times(2.0);
     // Near 1 the logarithm is small, and only the series keeps its relative precision.
     if (m.hi - 1.0).abs() < 1e-3 {
-        let t = (m - Dd::ONE).div(m + Dd::ONE);
+        let t = (m - Dd::ONE) / (m + Dd::ONE);
         let t2 = t * t;
         let (mut power, mut sum) = (t, t);
         for n in 1..=6 {
             power = power * t2;
-            sum = sum + power.div(Dd::new(f64::from(2 * n + 1)));
+            sum = sum + power / Dd::new(f64::from(2 * n + 1));
         }
         y = sum.times(2.0);
     }
@@ -79,8 +79,8 @@ pub fn sin_cos(x: Dd) -> Option<(Dd, Dd)> {
     let (mut ts, mut tc) = (r, Dd::ONE);
     for n in 1..=14 {
         let m = f64::from(2 * n);
-        tc = -(tc * r2).div(Dd::new(m * (m - 1.0)));
-        ts = -(ts * r2).div(Dd::new(m * (m + 1.0)));
+        tc = -(tc * r2) / Dd::new(m * (m - 1.0));
+        ts = -(ts * r2) / Dd::new(m * (m + 1.0));
         c = c + tc;
         s = s + ts;
     }
@@ -104,7 +104,7 @@ pub fn atan2(y: Dd, x: Dd) -> Option<Dd> {
     // In [0, π/4], then unfold.
     let swapped = ay.hi > ax.hi;
     let (num, den) = if swapped { (ax, ay) } else { (ay, ax) };
-    let t = num.div(den);
+    let t = num / den;
     let mut angle = atan_small(t)?;
     if swapped {
         angle = Dd::PI.times(0.5) - angle;
@@ -134,7 +134,7 @@ fn atan_small(t: Dd) -> Option<Dd> {
     let a = Dd::new(8.0 * sum);
     // tan(angle − a) = (t cos a − sin a)/(cos a + t sin a); the difference is ~1e-16, so tan is the identity on it.
     let (s, c) = sin_cos(a)?;
-    Some(a + (t * c - s).div(c + t * s))
+    Some(a + (t * c - s) / (c + t * s))
 }
 
 #[cfg(test)]
@@ -159,16 +159,16 @@ mod tests {
     #[test]
     fn identities_over_the_range() {
         for i in 1..400 {
-            let x = Dd::new(f64::from(i)).div(Dd::new(7.0));
+            let x = Dd::new(f64::from(i)) / Dd::new(7.0);
             let (s, c) = sin_cos(x).unwrap();
             close(s * s + c * c, Dd::ONE, 2.0);
             close(exp(ln(x).unwrap()).unwrap(), x, 20.0 * x.hi);
             let (s2, _) = sin_cos(x.times(2.0)).unwrap();
             close(s * c.times(2.0), s2, 4.0);
-            let y = Dd::new(f64::from(i)).div(Dd::new(401.0));
+            let y = Dd::new(f64::from(i)) / Dd::new(401.0);
             let a = atan2(y, Dd::ONE).unwrap();
             let (s, c) = sin_cos(a).unwrap();
-            close(s.div(c), y, 4.0);
+            close(s / c, y, 4.0);
         }
     }
 }

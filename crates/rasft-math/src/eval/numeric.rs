@@ -60,12 +60,12 @@ impl Evaluator<'_> {
             Expr::Pi => Ok(Ball::rounded(Dd::PI)),
             Expr::E => Ok(Ball::rounded(Dd { hi: std::f64::consts::E, lo: 1.445_646_891_729_250_2e-16 })),
             Expr::I if self.mode == Mode::Complex => Ok(Ball { re: Dd::ZERO, im: Dd::ONE, err: 0.0 }),
-            Expr::Neg(a) => Ok(self.eval(a)?.neg()),
+            Expr::Neg(a) => Ok(self.eval(a)?.negated()),
             Expr::Degree(a) => self.eval(a),
-            Expr::Percent(a) => some(self.eval(a)?.div(Ball::real(Dd::new(100.0)))),
-            Expr::Add(v) => v.iter().try_fold(Ball::real(Dd::ZERO), |acc, e| some(acc.add(self.eval(e)?))),
-            Expr::Mul(v) => v.iter().try_fold(Ball::real(Dd::ONE), |acc, e| some(acc.mul(self.eval(e)?))),
-            Expr::Div(a, b) => some(self.eval(a)?.div(self.eval(b)?)),
+            Expr::Percent(a) => some(self.eval(a)?.over(Ball::real(Dd::new(100.0)))),
+            Expr::Add(v) => v.iter().try_fold(Ball::real(Dd::ZERO), |acc, e| some(acc.plus(self.eval(e)?))),
+            Expr::Mul(v) => v.iter().try_fold(Ball::real(Dd::ONE), |acc, e| some(acc.times(self.eval(e)?))),
+            Expr::Div(a, b) => some(self.eval(a)?.over(self.eval(b)?)),
             Expr::Pow(a, b) => self.power(a, b),
             Expr::Root(index, a) => {
                 let n = exact::eval(index, self.budget)?;
@@ -104,7 +104,7 @@ impl Evaluator<'_> {
             return Err(Stop::NotHere);
         }
         self.budget.spend(60)?;
-        self.exp(some(self.ln(b)?.mul(e))?)
+        self.exp(some(self.ln(b)?.times(e))?)
     }
 
     fn rational_power(&self, b: Ball, q: &BigRational) -> Value {
@@ -124,10 +124,10 @@ impl Evaluator<'_> {
         self.budget.spend(60)?;
         let exponent = self.rational(q)?;
         if negative_real && q.denom().is_odd() && self.mode == Mode::Real {
-            let magnitude = self.exp(some(self.ln(b.neg())?.mul(exponent))?)?;
-            return Ok(if q.numer().is_odd() { magnitude.neg() } else { magnitude });
+            let magnitude = self.exp(some(self.ln(b.negated())?.times(exponent))?)?;
+            return Ok(if q.numer().is_odd() { magnitude.negated() } else { magnitude });
         }
-        self.exp(some(self.ln(b)?.mul(exponent))?)
+        self.exp(some(self.ln(b)?.times(exponent))?)
     }
 
     fn exp(&self, z: Ball) -> Value {
@@ -149,7 +149,7 @@ impl Evaluator<'_> {
             return self.combinatorial(func, args);
         }
         if let (Func::LogBase, [b, x]) = (func, args) {
-            return some(self.ln(self.eval(x)?)?.div(self.ln(self.eval(b)?)?));
+            return some(self.ln(self.eval(x)?)?.over(self.ln(self.eval(b)?)?));
         }
         if matches!(func, Func::Min | Func::Max) {
             return self.extremum(func, args);
@@ -162,22 +162,24 @@ impl Evaluator<'_> {
         match func {
             Func::Sin => Ok(sc(x)?.0),
             Func::Cos => Ok(sc(x)?.1),
-            Func::Tan => sc(x).and_then(|(s, c)| some(s.div(c))),
-            Func::Cot => sc(x).and_then(|(s, c)| some(c.div(s))),
-            Func::Sec => sc(x).and_then(|(_, c)| some(one.div(c))),
-            Func::Csc => sc(x).and_then(|(s, _)| some(one.div(s))),
+            Func::Tan => sc(x).and_then(|(s, c)| some(s.over(c))),
+            Func::Cot => sc(x).and_then(|(s, c)| some(c.over(s))),
+            Func::Sec => sc(x).and_then(|(_, c)| some(one.over(c))),
+            Func::Csc => sc(x).and_then(|(s, _)| some(one.over(s))),
             Func::Asin => some(x.asin()),
-            Func::Acos => some(x.asin().and_then(|a| Ball::rounded(Dd::PI.times(0.5)).sub(a))),
+            Func::Acos => some(x.asin().and_then(|a| Ball::rounded(Dd::PI.times(0.5)).minus(a))),
             Func::Atan => some(x.atan()),
-            Func::Acot => some(x.atan().and_then(|a| Ball::rounded(Dd::PI.times(0.5)).sub(a))),
-            Func::Asec => some(one.div(x).and_then(Ball::asin).and_then(|a| Ball::rounded(Dd::PI.times(0.5)).sub(a))),
-            Func::Acsc => some(one.div(x).and_then(Ball::asin)),
+            Func::Acot => some(x.atan().and_then(|a| Ball::rounded(Dd::PI.times(0.5)).minus(a))),
+            Func::Asec => {
+                some(one.over(x).and_then(Ball::asin).and_then(|a| Ball::rounded(Dd::PI.times(0.5)).minus(a)))
+            }
+            Func::Acsc => some(one.over(x).and_then(Ball::asin)),
             Func::Sinh | Func::Cosh | Func::Tanh | Func::Coth | Func::Sech | Func::Csch => self.hyperbolic(func, x),
             Func::Asinh | Func::Acosh | Func::Atanh => self.inverse_hyperbolic(func, x),
             Func::Cis if self.mode == Mode::Complex => self.exp(Ball { re: -x.im, im: x.re, err: x.err }),
             Func::Exp => self.exp(x),
             Func::Ln => self.ln(x),
-            Func::Log => some(self.ln(x)?.div(self.ln(Ball::real(Dd::new(10.0)))?)),
+            Func::Log => some(self.ln(x)?.over(self.ln(Ball::real(Dd::new(10.0)))?)),
             Func::Abs => absolute(x),
             Func::Floor | Func::Ceil => step(func, x),
             Func::Re => Ok(Ball { im: Dd::ZERO, ..x }),
@@ -188,15 +190,15 @@ impl Evaluator<'_> {
     }
 
     fn hyperbolic(&self, func: Func, x: Ball) -> Value {
-        let (p, q) = (self.exp(x)?, self.exp(x.neg())?);
+        let (p, q) = (self.exp(x)?, self.exp(x.negated())?);
         let half = Ball::real(Dd::new(0.5));
         some(match func {
-            Func::Sinh => p.sub(q).and_then(|d| d.mul(half)),
-            Func::Cosh => p.add(q).and_then(|d| d.mul(half)),
-            Func::Sech => p.add(q).and_then(|d| Ball::real(Dd::new(2.0)).div(d)),
-            Func::Csch => p.sub(q).and_then(|d| Ball::real(Dd::new(2.0)).div(d)),
-            Func::Coth => p.add(q).zip(p.sub(q)).and_then(|(a, b)| a.div(b)),
-            _ => p.sub(q).zip(p.add(q)).and_then(|(a, b)| a.div(b)),
+            Func::Sinh => p.minus(q).and_then(|d| d.times(half)),
+            Func::Cosh => p.plus(q).and_then(|d| d.times(half)),
+            Func::Sech => p.plus(q).and_then(|d| Ball::real(Dd::new(2.0)).over(d)),
+            Func::Csch => p.minus(q).and_then(|d| Ball::real(Dd::new(2.0)).over(d)),
+            Func::Coth => p.plus(q).zip(p.minus(q)).and_then(|(a, b)| a.over(b)),
+            _ => p.minus(q).zip(p.plus(q)).and_then(|(a, b)| a.over(b)),
         })
     }
 
@@ -204,15 +206,15 @@ impl Evaluator<'_> {
     fn inverse_hyperbolic(&self, func: Func, x: Ball) -> Value {
         let one = Ball::real(Dd::ONE);
         if func == Func::Atanh {
-            let ratio = one.add(x).zip(one.sub(x)).and_then(|(a, b)| a.div(b));
-            return some(self.ln(some(ratio)?)?.mul(Ball::real(Dd::new(0.5))));
+            let ratio = one.plus(x).zip(one.minus(x)).and_then(|(a, b)| a.over(b));
+            return some(self.ln(some(ratio)?)?.times(Ball::real(Dd::new(0.5))));
         }
-        let square = some(x.mul(x))?;
-        let inside = some(if func == Func::Asinh { square.add(one) } else { square.sub(one) })?;
+        let square = some(x.times(x))?;
+        let inside = some(if func == Func::Asinh { square.plus(one) } else { square.minus(one) })?;
         if self.mode == Mode::Real && inside.re.hi < 0.0 {
             return Err(Stop::NotHere);
         }
-        self.ln(some(inside.sqrt().and_then(|r| r.add(x)))?)
+        self.ln(some(inside.sqrt().and_then(|r| r.plus(x)))?)
     }
 
     fn extremum(&self, func: Func, args: &[Expr]) -> Value {
@@ -263,7 +265,7 @@ impl Evaluator<'_> {
         for k in from..=to {
             self.budget.spend(4)?;
             let value = self.eval(&body.substitute(var, &Expr::int(k)))?;
-            acc = some(if product { acc.mul(value) } else { acc.add(value) })?;
+            acc = some(if product { acc.times(value) } else { acc.plus(value) })?;
         }
         Ok(acc)
     }
@@ -273,9 +275,9 @@ fn absolute(x: Ball) -> Value {
     if x.is_real() {
         return Ok(Ball { re: x.re.abs(), ..x });
     }
-    let norm = Ball::real(Dd::ZERO).add(Ball { re: x.re, im: Dd::ZERO, err: x.err });
+    let norm = Ball::real(Dd::ZERO).plus(Ball { re: x.re, im: Dd::ZERO, err: x.err });
     let (re, im) = (norm.ok_or(Stop::NotHere)?, Ball { re: x.im, im: Dd::ZERO, err: x.err });
-    some(re.mul(re).zip(im.mul(im)).and_then(|(a, b)| a.add(b)).and_then(Ball::sqrt))
+    some(re.times(re).zip(im.times(im)).and_then(|(a, b)| a.plus(b)).and_then(Ball::sqrt))
 }
 
 fn step(func: Func, x: Ball) -> Value {

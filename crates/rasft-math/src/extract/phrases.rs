@@ -4,7 +4,7 @@ use super::{Extracted, Source};
 use crate::answer::strip_markup;
 
 /// Phrases that introduce an answer, lower case; what follows to the end of the sentence is it.
-const PHRASES: [&str; 9] = [
+const PHRASES: [&str; 13] = [
     "answer is",
     "answer:",
     "answer：",
@@ -14,6 +14,10 @@ const PHRASES: [&str; 9] = [
     "answer should be",
     "answer would be",
     "answer =",
+    "答案是",
+    "答案为",
+    "答案:",
+    "答案：",
 ];
 
 /// The line after the last `####`.

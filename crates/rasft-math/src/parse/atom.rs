@@ -130,7 +130,7 @@ impl Parser<'_> {
             i += 1;
         }
         let numeral = close == self.at + 2 && matches!(self.kind_at(self.at + 1), Some(Kind::Num(_)));
-        if !commas && !(numeral && self.gap() == Gap::None) {
+        if !(commas || numeral && self.gap() == Gap::None) {
             return None;
         }
         let name = format!("{letter} {}", canonical_text(self.stream, self.at, close + 1));
