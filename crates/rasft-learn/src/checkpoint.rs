@@ -1,11 +1,18 @@
 //! Checkpoints: a model directory that transformers loads, with the optimizer's state and the place in the run beside it.
+//!
+//! Each file is written whole or not at all, and its bytes depend on the values alone. A run goes on exactly as if it had
+//! never stopped when the weights were saved as f32; bf16 rounds them. Absent on purpose: names and rotation of
+//! checkpoints.
 
 use crate::LearnError;
 use crate::optim::{AdamW, AdamWParams};
-use rasft_fs::write_atomic;
-use rasft_model::{Decoder, ModelDir, WeightsDtype};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use crate::trainer::{Trainer, TrainerParams};
+use rasft_fs::{AtomicFile, FsError, write_atomic};
+use rasft_model::{Decoder, LoadOptions, ModelDir, WeightsDtype};
+use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::io::Write;
 use std::path::Path;
 
 /// Moments of the optimizer.
@@ -13,14 +20,17 @@ pub const STATE_FILE: &str = "optimizer.safetensors";
 /// Where the run stands.
 pub const TRAINER_FILE: &str = "trainer.json";
 
+/// Values turned into bytes at a time.
+const BUFFER: usize = 1 << 16;
+
 /// Where a run stands after its last step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainerState {
     /// Optimizer steps over all rounds.
     pub step: u64,
-    /// Trajectories consumed in this run.
+    /// Trajectories consumed of this run's mixture, counted over all epochs.
     pub consumed: u64,
-    /// The parameters of the run, for people.
+    /// Schedule, seed and hyper-parameters of the run.
     pub params: serde_json::Value,
 }
 
@@ -37,33 +47,37 @@ pub fn save_checkpoint(
     state: &TrainerState,
 ) -> Result<(), LearnError> {
     decoder.save_dir(dir, Some(source), dtype)?;
-    let path = dir.join(STATE_FILE);
-    write_atomic(&path, &moments(decoder, optimizer, &path)?)?;
+    write_moments(&dir.join(STATE_FILE), decoder, optimizer)?;
     let path = dir.join(TRAINER_FILE);
-    let text = serde_json::to_string_pretty(state).map_err(|e| state_error(&path, e))? + "\n";
+    let text = serde_json::to_string_pretty(state).map_err(|e| unfit(&path, e))? + "\n";
     Ok(write_atomic(&path, text.as_bytes())?)
 }
 
-fn moments(decoder: &Decoder, optimizer: &AdamW, path: &Path) -> Result<Vec<u8>, LearnError> {
-    let mut tensors: Vec<(String, TensorView)> = Vec::new();
-    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = decoder
-        .parameters()
-        .iter()
-        .enumerate()
-        .flat_map(|(i, (name, var))| {
-            let shape = var.dims().to_vec();
-            let raw = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-            [
-                (format!("exp_avg.{name}"), shape.clone(), raw(&optimizer.exp_avg[i])),
-                (format!("exp_avg_sq.{name}"), shape, raw(&optimizer.exp_avg_sq[i])),
-            ]
-        })
-        .collect();
-    for (name, shape, raw) in &bytes {
-        let view = TensorView::new(Dtype::F32, shape.clone(), raw).map_err(|e| state_error(path, e))?;
-        tensors.push((name.clone(), view));
+/// Streams `exp_avg.*` and `exp_avg_sq.*` as one safetensors file: sorted names, then values in that order.
+fn write_moments(path: &Path, decoder: &Decoder, optimizer: &AdamW) -> Result<(), LearnError> {
+    let mut tensors: Vec<(String, &[usize], &[f32])> = Vec::new();
+    for (i, (name, var)) in decoder.parameters().iter().enumerate() {
+        tensors.push((format!("exp_avg.{name}"), var.dims(), &optimizer.exp_avg[i]));
+        tensors.push((format!("exp_avg_sq.{name}"), var.dims(), &optimizer.exp_avg_sq[i]));
     }
-    serialize(tensors, None).map_err(|e| state_error(path, e))
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut header = Map::new();
+    let mut offset = 0;
+    for (name, shape, values) in &tensors {
+        let end = offset + size_of_val(*values);
+        header.insert(name.clone(), json!({"data_offsets": [offset, end], "dtype": "F32", "shape": shape}));
+        offset = end;
+    }
+    let mut head = Value::Object(header).to_string().into_bytes();
+    head.resize(head.len().next_multiple_of(8), b' ');
+    let mut file = AtomicFile::create(path)?;
+    let mut put = |bytes: &[u8]| file.write_all(bytes).map_err(FsError::on("write", path));
+    put(&(head.len() as u64).to_le_bytes())?;
+    put(&head)?;
+    for chunk in tensors.iter().flat_map(|(_, _, values)| values.chunks(BUFFER)) {
+        put(&chunk.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())?;
+    }
+    Ok(file.commit()?)
 }
 
 /// Reads moments and step of a checkpoint for `decoder`'s parameters.
@@ -72,29 +86,58 @@ fn moments(decoder: &Decoder, optimizer: &AdamW, path: &Path) -> Result<Vec<u8>,
 /// Files that are absent or damaged, or that belong to another architecture.
 pub fn load_state(dir: &Path, decoder: &Decoder, params: AdamWParams) -> Result<(AdamW, TrainerState), LearnError> {
     let trainer_path = dir.join(TRAINER_FILE);
-    let text = std::fs::read(&trainer_path).map_err(|e| state_error(&trainer_path, e))?;
-    let state: TrainerState = serde_json::from_slice(&text).map_err(|e| state_error(&trainer_path, e))?;
+    let text = std::fs::read(&trainer_path).map_err(|e| unfit(&trainer_path, e))?;
+    let state: TrainerState = serde_json::from_slice(&text).map_err(|e| corrupt(&trainer_path, e))?;
     let path = dir.join(STATE_FILE);
-    let bytes = std::fs::read(&path).map_err(|e| state_error(&path, e))?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| state_error(&path, e))?;
-    let sizes: Vec<usize> = decoder.parameters().iter().map(|(_, var)| var.elem_count()).collect();
-    let mut optimizer = AdamW::new(&sizes, params);
+    let bytes = std::fs::read(&path).map_err(|e| unfit(&path, e))?;
+    let tensors = SafeTensors::deserialize(&bytes)
+        .map_err(|e| corrupt(&path, format!("is not a whole safetensors file: {e}")))?;
+    let mut optimizer = AdamW::new(&[], params);
     optimizer.step = state.step;
-    for (i, (name, var)) in decoder.parameters().iter().enumerate() {
-        let read = |kind: &str| -> Result<Vec<f32>, LearnError> {
-            let view = tensors.tensor(&format!("{kind}.{name}")).map_err(|e| state_error(&path, e))?;
-            if view.shape() != var.dims() || view.dtype() != Dtype::F32 {
-                return Err(state_error(&path, format!("{kind}.{name} is {:?} {:?}, the model has {:?}", view.dtype(), view.shape(), var.dims())));
-            }
-            let numbers = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-            Ok(numbers.collect())
-        };
-        optimizer.exp_avg[i] = read("exp_avg")?;
-        optimizer.exp_avg_sq[i] = read("exp_avg_sq")?;
+    for (name, var) in decoder.parameters() {
+        let read = |kind: &str| read_moment(&path, &tensors, &format!("{kind}.{name}"), var.dims());
+        optimizer.exp_avg.push(read("exp_avg")?);
+        optimizer.exp_avg_sq.push(read("exp_avg_sq")?);
     }
-    Ok((optimizer, state))
+    match tensors.len().saturating_sub(2 * decoder.parameters().len()) {
+        0 => Ok((optimizer, state)),
+        more => Err(unfit(&path, format!("holds {more} tensors that the model does not have"))),
+    }
 }
 
-fn state_error(path: &Path, error: impl std::fmt::Display) -> LearnError {
-    LearnError::State { path: path.to_owned(), detail: error.to_string() }
+fn read_moment(path: &Path, file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, LearnError> {
+    let view = file.tensor(name).map_err(|_| unfit(path, format!("holds no {name}")))?;
+    if view.shape() != shape || view.dtype() != Dtype::F32 {
+        let found = format!("{name} is {:?} {:?}, the model has F32 {shape:?}", view.dtype(), view.shape());
+        return Err(unfit(path, found));
+    }
+    let numbers = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let values: Vec<f32> = numbers.collect();
+    match values.iter().position(|x| !x.is_finite()) {
+        None => Ok(values),
+        Some(at) => Err(corrupt(path, format!("{name} is {} at element {at}", values[at]))),
+    }
+}
+
+/// The trainer a checkpoint was written from, with its weights, moments and step, and the place in its run.
+///
+/// # Errors
+/// Files that are absent, damaged, or do not belong together.
+pub fn load_checkpoint(
+    dir: &Path,
+    options: &LoadOptions,
+    params: TrainerParams,
+) -> Result<(Trainer, TrainerState), LearnError> {
+    let mut trainer = Trainer::new(Decoder::load(&ModelDir::open(dir)?, options)?, params);
+    let (optimizer, state) = load_state(dir, trainer.decoder(), params.adamw)?;
+    trainer.restore(optimizer);
+    Ok((trainer, state))
+}
+
+fn unfit(path: &Path, detail: impl std::fmt::Display) -> LearnError {
+    LearnError::State { path: path.to_owned(), detail: detail.to_string() }
+}
+
+fn corrupt(path: &Path, detail: impl std::fmt::Display) -> LearnError {
+    LearnError::Corrupt { path: path.to_owned(), detail: detail.to_string() }
 }

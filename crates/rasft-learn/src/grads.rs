@@ -1,4 +1,4 @@
-//! Gradients summed over micro-batches.
+//! Gradients summed over micro-batches, in place and in f32.
 
 use crate::LearnError;
 use candle_core::backprop::GradStore;
@@ -6,7 +6,11 @@ use candle_core::{Tensor, Var};
 use rayon::prelude::*;
 
 /// Adds the gradients of one backward pass to the sums; parameters without a gradient add nothing.
-pub(crate) fn accumulate(sums: &mut [Vec<f32>], parameters: &[(String, Var)], grads: &mut GradStore) -> Result<(), LearnError> {
+pub(crate) fn accumulate(
+    sums: &mut [Vec<f32>],
+    parameters: &[(String, Var)],
+    grads: &mut GradStore,
+) -> Result<(), LearnError> {
     for (sum, (_, var)) in sums.iter_mut().zip(parameters) {
         if let Some(grad) = grads.remove(var.as_tensor()) {
             add(sum, &grad)?;

@@ -7,17 +7,23 @@
 mod batch;
 mod checkpoint;
 mod error;
+mod forward;
 mod grads;
+mod kl;
 mod objectives;
 mod optim;
 pub mod reference;
+mod run;
 mod schedule;
+mod tally;
 mod trainer;
 
-pub use batch::{MicroBatching, Order, Trajectory, check_trajectories, micro_batches};
-pub use checkpoint::{STATE_FILE, TRAINER_FILE, TrainerState, load_state, save_checkpoint};
+pub use batch::{Cursor, MicroBatching, Order, Trajectory, check_against, check_trajectories, micro_batches};
+pub use checkpoint::{STATE_FILE, TRAINER_FILE, TrainerState, load_checkpoint, load_state, save_checkpoint};
 pub use error::LearnError;
+pub use kl::kl_to_reference;
 pub use objectives::{Objective, SequenceTerms, sequence_terms};
 pub use optim::{AdamW, AdamWParams, clip_factor, global_norm};
+pub use run::{Report, RunPlan, StepDone, Warning, train};
 pub use schedule::{Schedule, ScheduleKind};
 pub use trainer::{Normalization, Trainer, TrainerParams};

@@ -1,8 +1,9 @@
 //! The objectives, one formula each.
 //!
-//! With `CE_t = −log p_θ(y_t)` every objective here is `L = Σ_bt c_bt · CE_bt / n` with coefficients `c` that carry no
-//! gradient; what distinguishes them is `c`. So one linear loss over token log-probabilities serves them all, and its
-//! gradient is `∂L/∂log p_bt = −c_bt / n`.
+//! With `CE_t = −log p_θ(y_t)` every objective here is `L = Σ_bt (c_bt · CE_bt + λ · KL_bt) / n` with coefficients `c`
+//! that carry no gradient; what distinguishes them is `c`, `λ` and which tokens `n` counts. So one linear loss over
+//! token log-probabilities serves them all, with the gradient `∂L/∂log p_bt = −c_bt / n`; the divergence is in `kl`.
+//! Absent on purpose: the divisor's choice (the trainer's normalisation) and any tensor.
 
 use crate::LearnError;
 use std::str::FromStr;
@@ -21,26 +22,86 @@ pub enum Objective {
     Sft,
     /// `c = p_θ(y_t)`: dynamic fine-tuning.
     Dft,
+    /// `c = 1[p_θ(y_t) > 0.1]`, and only such tokens are counted; all tokens if there is none.
+    Profit,
+    /// `c = 1` and `λ = kl_weight`: supervised fine-tuning held to the reference.
+    SftKl {
+        /// λ.
+        kl_weight: f64,
+    },
+    /// `c = p_θ(y_t)` and `λ = kl_weight`: anchored supervised fine-tuning.
+    Asft {
+        /// λ.
+        kl_weight: f64,
+    },
 }
 
+/// Clip of the inverse ratio (algorithm.md §11).
+const CLIP: (f64, f64) = (0.4, 1.2);
+/// λ of `train()` in the reference baselines (algorithm.md §12).
+const KL_WEIGHT: f64 = 0.1;
+/// Probability above which `profit` trains on a token (algorithm.md §12).
+const PROFIT_THRESHOLD: f64 = 0.1;
+/// Largest |ℓ_ref − ℓ_θ| that enters the exponential (algorithm.md §11).
+const LOG_RATIO_LIMIT: f64 = 20.0;
+
 impl Objective {
+    /// Every name [`Objective::parse`] knows.
+    pub const NAMES: [&'static str; 6] = ["rasft", "sft", "dft", "profit", "sft-kl", "asft"];
+
     /// The objective of that name; the clip only matters for `rasft`.
     ///
     /// # Errors
     /// Another name, or an empty clip interval.
     pub fn parse(name: &str, clip_min: f64, clip_max: f64) -> Result<Self, LearnError> {
-        match Self::from_str(name)? {
-            Self::Rasft { .. } if !(clip_min >= 0.0 && clip_max >= clip_min && clip_max.is_finite()) => Err(
-                LearnError::Parameter(format!("clip {clip_min}..{clip_max}: expected 0 <= clip_min <= clip_max")),
-            ),
-            Self::Rasft { .. } => Ok(Self::Rasft { clip_min, clip_max }),
-            other => Ok(other),
+        let objective = match Self::from_str(name)? {
+            Self::Rasft { .. } => Self::Rasft { clip_min, clip_max },
+            other => other,
+        };
+        objective.check()?;
+        Ok(objective)
+    }
+
+    /// The same objective with this λ; one without a divergence stays as it is.
+    #[must_use]
+    pub fn with_kl_weight(self, kl_weight: f64) -> Self {
+        match self {
+            Self::SftKl { .. } => Self::SftKl { kl_weight },
+            Self::Asft { .. } => Self::Asft { kl_weight },
+            other => other,
         }
     }
 
-    /// Whether the reference's log-probabilities enter.
+    /// Refuses parameters out of range.
+    ///
+    /// # Errors
+    /// An empty clip interval, or a λ that is negative or not finite.
+    pub fn check(self) -> Result<(), LearnError> {
+        match self {
+            Self::Rasft { clip_min, clip_max }
+                if !(0.0 <= clip_min && clip_min <= clip_max && clip_max.is_finite()) =>
+            {
+                let detail = format!("clip {clip_min}..{clip_max}: expected 0 <= clip_min <= clip_max");
+                Err(LearnError::Parameter(detail))
+            }
+            Self::SftKl { kl_weight } | Self::Asft { kl_weight } if !(kl_weight >= 0.0 && kl_weight.is_finite()) => {
+                Err(LearnError::Parameter(format!("KL weight {kl_weight}: expected a finite number from 0 on")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the reference's log-probabilities in the mixture enter.
     pub fn needs_reference(self) -> bool {
         matches!(self, Self::Rasft { .. })
+    }
+
+    /// λ, if the objective has a divergence and so needs the reference model itself.
+    pub fn kl_weight(self) -> Option<f64> {
+        match self {
+            Self::SftKl { kl_weight } | Self::Asft { kl_weight } => Some(kl_weight),
+            _ => None,
+        }
     }
 }
 
@@ -49,10 +110,16 @@ impl FromStr for Objective {
 
     fn from_str(name: &str) -> Result<Self, LearnError> {
         match name {
-            "rasft" => Ok(Self::Rasft { clip_min: 0.4, clip_max: 1.2 }),
+            "rasft" => Ok(Self::Rasft { clip_min: CLIP.0, clip_max: CLIP.1 }),
             "sft" => Ok(Self::Sft),
             "dft" => Ok(Self::Dft),
-            _ => Err(LearnError::Parameter(format!("objective {name:?}: expected rasft, sft or dft"))),
+            "profit" => Ok(Self::Profit),
+            "sft-kl" => Ok(Self::SftKl { kl_weight: KL_WEIGHT }),
+            "asft" => Ok(Self::Asft { kl_weight: KL_WEIGHT }),
+            _ => {
+                let known = Self::NAMES.join(", ");
+                Err(LearnError::Parameter(format!("objective {name:?} is not known: expected one of {known}")))
+            }
         }
     }
 }
@@ -62,6 +129,8 @@ impl FromStr for Objective {
 pub struct SequenceTerms {
     /// `c_t` per response token.
     pub coefficients: Vec<f32>,
+    /// Tokens the mean is taken over: all of them, except for `profit`.
+    pub counted: usize,
     /// `R_b` before clipping; 1 for objectives without a ratio.
     pub ratio: f64,
     /// `R̃_b`.
@@ -70,15 +139,15 @@ pub struct SequenceTerms {
     pub sum_prob: f64,
 }
 
-/// Largest |ℓ_ref − ℓ_θ| that enters the exponential.
-const LOG_RATIO_LIMIT: f64 = 20.0;
-
 /// Coefficients of one sequence from detached values.
 ///
 /// ```text
-/// ℓ_θ = −mean_t log p_θ(y_t),  ℓ_ref = −ref_logprob
+/// ℓ_θ = mean_t log p_θ(y_t),  ℓ_ref = ref_logprob
 /// R_b = exp(clamp(ℓ_ref − ℓ_θ, −20, 20)),  R̃_b = clamp(R_b, clip_min, clip_max)
-/// c_t = R̃_b · w_b · p_θ(y_t)      (rasft)
+/// c_t = R̃_b · w_b · p_θ(y_t)      rasft
+///       1                         sft, sft-kl
+///       p_θ(y_t)                  dft, asft
+///       1[p_θ(y_t) > 0.1]         profit
 /// ```
 ///
 /// # Shapes
@@ -88,21 +157,68 @@ const LOG_RATIO_LIMIT: f64 = 20.0;
 /// algorithm.md §11 and §12.
 pub fn sequence_terms(objective: Objective, logprobs: &[f32], weight: f64, ref_logprob: f32) -> SequenceTerms {
     let prob = |lp: &f32| f64::from(*lp).exp();
-    let sum_prob = logprobs.iter().map(prob).sum();
-    let plain = |coefficients| SequenceTerms { coefficients, ratio: 1.0, clipped_ratio: 1.0, sum_prob };
-    match objective {
-        Objective::Sft => plain(vec![1.0; logprobs.len()]),
-        Objective::Dft => plain(logprobs.iter().map(|lp| prob(lp) as f32).collect()),
-        Objective::Rasft { clip_min, clip_max } => {
-            if logprobs.is_empty() {
-                return plain(Vec::new());
-            }
-            let mean = logprobs.iter().map(|lp| f64::from(*lp)).sum::<f64>() / logprobs.len() as f64;
-            let (loss, ref_loss) = (-mean, -f64::from(ref_logprob));
-            let ratio = (ref_loss - loss).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp();
-            let clipped_ratio = ratio.clamp(clip_min, clip_max);
-            let coefficients = logprobs.iter().map(|lp| (clipped_ratio * weight * prob(lp)) as f32).collect();
-            SequenceTerms { coefficients, ratio, clipped_ratio, sum_prob }
+    let (ratio, clipped_ratio) = match objective {
+        Objective::Rasft { clip_min, clip_max } => inverse_ratio(logprobs, ref_logprob, clip_min, clip_max),
+        _ => (1.0, 1.0),
+    };
+    let coefficient = |lp: &f32| match objective {
+        Objective::Rasft { .. } => clipped_ratio * weight * prob(lp),
+        Objective::Sft | Objective::SftKl { .. } => 1.0,
+        Objective::Dft | Objective::Asft { .. } => prob(lp),
+        Objective::Profit => f64::from(u8::from(prob(lp) > PROFIT_THRESHOLD)),
+    };
+    let coefficients: Vec<f32> = logprobs.iter().map(|lp| coefficient(lp) as f32).collect();
+    let counted = match objective {
+        Objective::Profit => coefficients.iter().filter(|c| **c > 0.0).count(),
+        _ => logprobs.len(),
+    };
+    SequenceTerms { coefficients, counted, ratio, clipped_ratio, sum_prob: logprobs.iter().map(prob).sum() }
+}
+
+/// `(R_b, R̃_b)`; a sequence without response tokens has ratio 1.
+fn inverse_ratio(logprobs: &[f32], ref_logprob: f32, clip_min: f64, clip_max: f64) -> (f64, f64) {
+    if logprobs.is_empty() {
+        return (1.0, 1.0);
+    }
+    let mean = logprobs.iter().map(|lp| f64::from(*lp)).sum::<f64>() / logprobs.len() as f64;
+    let ratio = (f64::from(ref_logprob) - mean).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp();
+    (ratio, ratio.clamp(clip_min, clip_max))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_objectives_name_the_known_ones() {
+        for name in ["grpo", "RASFT", ""] {
+            let message = Objective::parse(name, 0.4, 1.2).unwrap_err().to_string();
+            assert!(message.contains("rasft, sft, dft, profit, sft-kl, asft"), "{message}");
         }
+        for name in Objective::NAMES {
+            Objective::parse(name, 0.4, 1.2).unwrap();
+        }
+    }
+
+    #[test]
+    fn parameters_out_of_range_are_refused() {
+        for (min, max) in [(1.2, 0.4), (-0.1, 1.0), (f64::NAN, 1.0), (0.0, f64::INFINITY)] {
+            assert!(Objective::parse("rasft", min, max).is_err(), "{min} {max}");
+        }
+        assert!(Objective::parse("sft", 2.0, 1.0).is_ok());
+        for weight in [-0.1, f64::NAN, f64::INFINITY] {
+            assert!(Objective::Asft { kl_weight: weight }.check().is_err());
+        }
+    }
+
+    #[test]
+    fn ratio_falls_as_the_policy_comes_to_like_a_sequence_better_than_the_reference() {
+        let rasft = Objective::parse("rasft", 0.4, 1.2).unwrap();
+        let ratio = |lp: f32| sequence_terms(rasft, &[lp, lp], 1.0, -1.0);
+        assert_eq!(ratio(-1.0).ratio, 1.0);
+        assert_eq!(ratio(-3.0).clipped_ratio, 1.2);
+        assert_eq!(ratio(0.0).clipped_ratio, 0.4);
+        assert!((ratio(-1.1).clipped_ratio - 0.1f64.exp()).abs() < 1e-6);
+        assert_eq!(ratio(-1000.0).ratio, 20f64.exp());
     }
 }

@@ -1,7 +1,10 @@
 //! AdamW in place, and clipping by the global norm.
+//!
+//! Invariant: moments are f32 and every sum has a fixed order, so the bytes do not depend on the number of threads.
+//! Absent on purpose: parameter groups beyond decay or no decay, and gradients of any other type than f32.
 
 use crate::LearnError;
-use candle_core::{CpuStorage, InplaceOp1, Layout, Var};
+use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor, Var};
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
@@ -21,6 +24,30 @@ pub struct AdamWParams {
     pub weight_decay: f64,
     /// λ = 0 for norms and biases.
     pub no_decay_norms: bool,
+}
+
+impl AdamWParams {
+    /// Refuses parameters out of range.
+    ///
+    /// # Errors
+    /// A β outside [0, 1), an ε that is not above 0, or a negative decay.
+    pub fn check(&self) -> Result<(), LearnError> {
+        let fail = |name, value, expected| {
+            Err(LearnError::Parameter(format!("AdamW's {name} is {value}: expected {expected}")))
+        };
+        for (name, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&beta) {
+                return fail(name, beta, "a number from 0 to below 1");
+            }
+        }
+        if !(self.eps > 0.0 && self.eps.is_finite()) {
+            return fail("eps", self.eps, "a number above 0");
+        }
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            return fail("weight decay", self.weight_decay, "a number from 0 on");
+        }
+        Ok(())
+    }
 }
 
 /// First and second moments of every parameter, and the number of steps taken.
@@ -56,13 +83,19 @@ impl AdamW {
     /// One gradient per parameter, flattened, f32.
     ///
     /// # Errors
-    /// A parameter is not contiguous f32 on the CPU, or a gradient has another length.
+    /// A parameter is not contiguous f32, or a gradient has another length.
     ///
     /// # Source
     /// Loshchilov & Hutter, "Decoupled Weight Decay Regularization" (2019), algorithm 2; algorithm.md §10.
-    pub fn update(&mut self, parameters: &[(String, Var)], grads: &[Vec<f32>], scale: f64, lr: f64) -> Result<(), LearnError> {
+    pub fn update(
+        &mut self,
+        parameters: &[(String, Var)],
+        grads: &[Vec<f32>],
+        scale: f64,
+        lr: f64,
+    ) -> Result<(), LearnError> {
         self.step += 1;
-        let t = self.step as i32;
+        let t = i32::try_from(self.step).unwrap_or(i32::MAX);
         let p = self.params;
         for (i, (name, var)) in parameters.iter().enumerate() {
             let decay = if p.no_decay_norms && is_norm_or_bias(name) { 0.0 } else { p.weight_decay };
@@ -71,13 +104,20 @@ impl AdamW {
                 moments: Mutex::new((&mut self.exp_avg[i], &mut self.exp_avg_sq[i])),
                 scale: scale as f32,
                 keep: (1.0 - lr * decay) as f32,
-                beta1: p.beta1 as f32,
-                beta2: p.beta2 as f32,
+                beta: (p.beta1 as f32, p.beta2 as f32),
+                // In f64: 1 − 0.999 in f32 would be off by 5e-5 of itself.
+                rest: ((1.0 - p.beta1) as f32, (1.0 - p.beta2) as f32),
                 eps: p.eps as f32,
                 step_size: (lr / (1.0 - p.beta1.powi(t))) as f32,
                 root_correction: (1.0 - p.beta2.powi(t)).sqrt() as f32,
             };
-            var.as_tensor().inplace_op1(&update)?;
+            if var.device().is_cpu() {
+                var.as_tensor().inplace_op1(&update)?;
+            } else {
+                let mut values = var.flatten_all()?.to_vec1::<f32>()?;
+                update.all(&mut values)?;
+                var.set(&Tensor::from_vec(values, var.shape(), var.device())?)?;
+            }
         }
         Ok(())
     }
@@ -94,8 +134,10 @@ struct Update<'a> {
     moments: Mutex<(&'a mut Vec<f32>, &'a mut Vec<f32>)>,
     scale: f32,
     keep: f32,
-    beta1: f32,
-    beta2: f32,
+    /// β₁, β₂.
+    beta: (f32, f32),
+    /// 1 − β₁, 1 − β₂.
+    rest: (f32, f32),
     eps: f32,
     step_size: f32,
     root_correction: f32,
@@ -110,37 +152,58 @@ impl InplaceOp1 for Update<'_> {
         let (CpuStorage::F32(values), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
             candle_core::bail!("adamw: expected contiguous f32 parameters on the CPU");
         };
+        self.all(&mut values[start..end])
+    }
+}
+
+impl Update<'_> {
+    fn all(&self, theta: &mut [f32]) -> candle_core::Result<()> {
         let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
         let (m, v) = &mut *moments;
-        if self.grad.len() != end - start || m.len() != end - start {
-            candle_core::bail!("adamw: a parameter of {} elements has a gradient of {}", end - start, self.grad.len());
+        let n = theta.len();
+        if self.grad.len() != n || m.len() != n || v.len() != n {
+            candle_core::bail!("adamw: a parameter of {n} elements has a gradient of {}", self.grad.len());
         }
-        values[start..end]
+        theta
             .par_chunks_mut(CHUNK)
             .zip(self.grad.par_chunks(CHUNK))
             .zip(m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK)))
             .for_each(|((theta, grad), (m, v))| self.chunk(theta, grad, m, v));
         Ok(())
     }
-}
 
-impl Update<'_> {
     fn chunk(&self, theta: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) {
         for (((theta, g), m), v) in theta.iter_mut().zip(grad).zip(m).zip(v) {
             let g = g * self.scale;
             *theta *= self.keep;
-            *m = self.beta1 * *m + (1.0 - self.beta1) * g;
-            *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
+            *m = self.beta.0 * *m + self.rest.0 * g;
+            *v = self.beta.1 * *v + self.rest.1 * g * g;
             *theta -= self.step_size * *m / (v.sqrt() / self.root_correction + self.eps);
         }
     }
 }
 
-/// ‖g‖₂ over all parameters, summed in f64 in fixed order.
+/// Partial sums that [`global_norm`] keeps per chunk: they let the processor add several numbers at once.
+const LANES: usize = 8;
+
+/// `‖g‖₂ = √Σ g²` over all parameters, summed in f64 in fixed order.
+///
+/// # Shapes
+/// One gradient per parameter, flattened, f32.
 pub fn global_norm(grads: &[Vec<f32>]) -> f64 {
-    let squares = |chunk: &[f32]| chunk.iter().map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>();
-    let partial = |grad: &Vec<f32>| -> Vec<f64> { grad.par_chunks(CHUNK).map(squares).collect() };
+    let partial = |grad: &Vec<f32>| -> Vec<f64> { grad.par_chunks(CHUNK).map(sum_of_squares).collect() };
     grads.iter().flat_map(partial).sum::<f64>().sqrt()
+}
+
+fn sum_of_squares(chunk: &[f32]) -> f64 {
+    let square = |g: &f32| f64::from(*g) * f64::from(*g);
+    let mut lanes = [0.0; LANES];
+    let whole = chunk.chunks_exact(LANES);
+    let tail: f64 = whole.remainder().iter().map(square).sum();
+    for part in whole {
+        lanes.iter_mut().zip(part).for_each(|(lane, g)| *lane += square(g));
+    }
+    lanes.iter().sum::<f64>() + tail
 }
 
 /// Factor on the gradients: `min(1, max/(norm + 1e-6))`.

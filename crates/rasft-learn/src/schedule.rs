@@ -1,4 +1,4 @@
-//! Learning-rate schedules.
+//! Learning-rate schedules: a function of finished optimizer steps, without state.
 
 use std::f64::consts::PI;
 use std::str::FromStr;

@@ -1,13 +1,19 @@
 //! One optimizer step: forward and backward over micro-batches, clip, update.
+//!
+//! Invariant: a step that fails changes neither parameters nor moments. Absent on purpose: which sequences make a step
+//! (`run`), files (`checkpoint`), and a second model unless the objective has a divergence.
 
+use crate::LearnError;
 use crate::batch::{MicroBatching, Trajectory, micro_batches};
+use crate::forward::{Rows, forward};
 use crate::grads::accumulate;
-use crate::objectives::{Objective, sequence_terms};
+use crate::kl;
+use crate::objectives::{Objective, SequenceTerms, sequence_terms};
 use crate::optim::{AdamW, AdamWParams, clip_factor, global_norm};
 use crate::schedule::Schedule;
-use crate::LearnError;
+use crate::tally::Tally;
 use candle_core::Tensor;
-use rasft_model::{Decoder, Packed};
+use rasft_model::Decoder;
 use rasft_types::StepMetrics;
 
 /// What the sum of weighted token losses is divided by.
@@ -32,15 +38,37 @@ pub struct TrainerParams {
     pub learning_rate: f64,
     /// Its schedule.
     pub schedule: Schedule,
-    /// Clip of the global gradient norm.
+    /// Clip of the global gradient norm; infinity for none.
     pub max_grad_norm: f64,
     /// The optimizer.
     pub adamw: AdamWParams,
 }
 
+impl TrainerParams {
+    /// Refuses parameters out of range.
+    ///
+    /// # Errors
+    /// Names the first parameter that is wrong.
+    pub fn check(&self) -> Result<(), LearnError> {
+        self.objective.check()?;
+        self.adamw.check()?;
+        if !(self.learning_rate >= 0.0 && self.learning_rate.is_finite()) {
+            let detail = format!("the learning rate is {}: expected a finite number from 0 on", self.learning_rate);
+            return Err(LearnError::Parameter(detail));
+        }
+        if !(self.max_grad_norm > 0.0) {
+            let detail = format!("the clip of the gradient norm is {}: expected a number above 0", self.max_grad_norm);
+            return Err(LearnError::Parameter(detail));
+        }
+        Ok(())
+    }
+}
+
 /// A trainable decoder with its optimizer.
+#[derive(Debug)]
 pub struct Trainer {
     decoder: Decoder,
+    reference: Option<Decoder>,
     params: TrainerParams,
     optimizer: AdamW,
     sums: Vec<Vec<f32>>,
@@ -52,7 +80,21 @@ impl Trainer {
         let sizes: Vec<usize> = decoder.parameters().iter().map(|(_, var)| var.elem_count()).collect();
         let optimizer = AdamW::new(&sizes, params.adamw);
         let sums = sizes.iter().map(|n| vec![0.0; *n]).collect();
-        Self { decoder, params, optimizer, sums }
+        Self { decoder, reference: None, params, optimizer, sums }
+    }
+
+    /// Adds the frozen reference that `sft-kl` and `asft` compare with.
+    ///
+    /// # Errors
+    /// Its vocabulary is another one.
+    pub fn with_reference(mut self, reference: Decoder) -> Result<Self, LearnError> {
+        let (ours, theirs) = (self.decoder.config().vocab_size, reference.config().vocab_size);
+        if ours != theirs {
+            let detail = format!("the reference has a vocabulary of {theirs}, the policy of {ours}");
+            return Err(LearnError::Parameter(detail));
+        }
+        self.reference = Some(reference);
+        Ok(self)
     }
 
     /// Goes on with the moments and the step of an earlier run.
@@ -70,122 +112,126 @@ impl Trainer {
         &self.optimizer
     }
 
-    /// One optimizer step over `batch`.
-    ///
-    /// # Errors
-    /// A loss or gradient that is not finite, in which case nothing was updated; or the decoder failed.
-    pub fn step(&mut self, batch: &[&Trajectory]) -> Result<StepMetrics, LearnError> {
-        self.sums.iter_mut().for_each(|sum| sum.fill(0.0));
-        let step = self.optimizer.step + 1;
-        let micro = micro_batches(batch, self.params.micro_batching);
-        let mut tally = Tally::default();
-        for part in &micro {
-            let of_part: usize = part.iter().map(|t| t.response_len()).sum();
-            let divisor = match self.params.normalization {
-                Normalization::Global => batch.iter().map(|t| t.response_len()).sum::<usize>() as f64,
-                Normalization::MicroBatch => of_part.max(1) as f64 * micro.len() as f64,
-            };
-            self.micro_step(part, divisor.max(1.0), &mut tally)?;
-        }
-        let norm = global_norm(&self.sums);
-        let not_finite = |what| LearnError::NotFinite { step, what, ids: batch.iter().map(|t| t.id.clone()).collect() };
-        if !tally.loss.is_finite() {
-            return Err(not_finite("loss"));
-        }
-        if !norm.is_finite() {
-            return Err(not_finite("gradient norm"));
-        }
-        let lr = self.params.learning_rate * self.params.schedule.multiplier(self.optimizer.step);
-        let scale = clip_factor(norm, self.params.max_grad_norm);
-        self.optimizer.update(self.decoder.parameters(), &self.sums, scale, lr)?;
-        Ok(tally.metrics(step, norm, lr, batch))
+    /// The parameters of training.
+    pub fn params(&self) -> &TrainerParams {
+        &self.params
     }
 
-    fn micro_step(&mut self, part: &[&Trajectory], divisor: f64, tally: &mut Tally) -> Result<(), LearnError> {
-        let Forward { logprobs, values, lens } = forward(&self.decoder, part)?;
-        let mut coefficients = Vec::with_capacity(values.len());
-        let mut rest = values.as_slice();
-        for (trajectory, n) in part.iter().zip(lens) {
-            let (of_sequence, behind) = rest.split_at(n);
-            rest = behind;
-            let terms = sequence_terms(self.params.objective, of_sequence, trajectory.weight, trajectory.ref_logprob);
-            tally.sequence(&terms, of_sequence, divisor);
-            coefficients.extend(terms.coefficients.iter().map(|c| (-f64::from(*c) / divisor) as f32));
+    /// Gradients of the last step before clipping, flattened, by parameter name; zeros before the first step.
+    pub fn gradients(&self) -> impl Iterator<Item = (&str, &[f32])> {
+        self.decoder.parameters().iter().zip(&self.sums).map(|((name, _), sum)| (name.as_str(), sum.as_slice()))
+    }
+
+    /// One optimizer step over `batch`:
+    ///
+    /// ```text
+    /// L = Σ_bt (c_bt·CE_bt + λ·KL_bt) / n,   g = ∂L/∂θ,   θ ← AdamW(θ, g · min(1, max/(‖g‖+1e-6)))
+    /// ```
+    ///
+    /// with `n` the tokens the objective counts, in the step (`global`) or in the micro-batch times the number of
+    /// micro-batches (`micro-batch`).
+    ///
+    /// # Errors
+    /// A loss or gradient that is not finite, an unusable parameter or trajectory (its place in the step is named), or
+    /// the decoder failed. Nothing was updated then.
+    ///
+    /// # Source
+    /// algorithm.md §10–§12 and Part A 7.
+    pub fn step(&mut self, batch: &[&Trajectory]) -> Result<StepMetrics, LearnError> {
+        self.params.check()?;
+        if batch.is_empty() {
+            return Err(LearnError::Parameter("an optimizer step needs at least one sequence".into()));
+        }
+        let mut tally = self.gradients_of(batch, self.params.objective)?;
+        if tally.counted == 0 {
+            // `profit` found no token to train on.
+            tally = self.gradients_of(batch, Objective::Sft)?;
+        }
+        // The sums are per response token of the step; `profit` takes the mean over the tokens that it counts.
+        let per_counted = match self.params.normalization {
+            Normalization::Global => tally.response_tokens as f64 / tally.counted as f64,
+            Normalization::MicroBatch => 1.0,
+        };
+        tally.loss *= per_counted;
+        let norm = global_norm(&self.sums) * per_counted;
+        let step = self.optimizer.step + 1;
+        for (what, value) in [("loss", tally.loss), ("gradient norm", norm)] {
+            if !value.is_finite() {
+                let ids = batch.iter().map(|t| t.id.clone()).collect();
+                return Err(LearnError::NotFinite { step, what, ids });
+            }
+        }
+        let lr = self.params.learning_rate * self.params.schedule.multiplier(self.optimizer.step);
+        let scale = clip_factor(norm, self.params.max_grad_norm) * per_counted;
+        self.optimizer.update(self.decoder.parameters(), &self.sums, scale, lr)?;
+        Ok(tally.metrics(step, norm, lr))
+    }
+
+    /// Leaves the gradients of the step in `sums`.
+    fn gradients_of(&mut self, batch: &[&Trajectory], objective: Objective) -> Result<Tally, LearnError> {
+        self.sums.iter_mut().for_each(|sum| sum.fill(0.0));
+        let micro = micro_batches(batch, self.params.micro_batching);
+        let n_tokens: usize = batch.iter().map(|t| t.response_len()).sum();
+        let mut tally = Tally::default();
+        for part in &micro {
+            let divisor = match self.params.normalization {
+                Normalization::Global => Divisor::Fixed(n_tokens as f64),
+                Normalization::MicroBatch => Divisor::Counted { n_micro: micro.len() as f64 },
+            };
+            self.micro_step(part, objective, divisor, &mut tally)?;
+        }
+        Ok(tally)
+    }
+
+    fn micro_step(
+        &mut self,
+        part: &[&Trajectory],
+        objective: Objective,
+        divisor: Divisor,
+        tally: &mut Tally,
+    ) -> Result<(), LearnError> {
+        let rows = Rows::of(part)?;
+        let forward = forward(&self.decoder, &rows)?;
+        let terms_of = |objective| -> Vec<SequenceTerms> {
+            let sequences = part.iter().zip(forward.by_sequence());
+            sequences.map(|(t, logprobs)| sequence_terms(objective, logprobs, t.weight, t.ref_logprob)).collect()
+        };
+        let mut terms = terms_of(objective);
+        let counted = |terms: &[SequenceTerms]| terms.iter().map(|t| t.counted).sum::<usize>();
+        if matches!(divisor, Divisor::Counted { .. }) && counted(&terms) == 0 {
+            terms = terms_of(Objective::Sft);
+        }
+        let divisor = match divisor {
+            Divisor::Fixed(n) => n,
+            Divisor::Counted { n_micro } => counted(&terms) as f64 * n_micro,
+        };
+        for ((trajectory, terms), logprobs) in part.iter().zip(&terms).zip(forward.by_sequence()) {
+            tally.sequence(trajectory, terms, logprobs, divisor);
         }
         // L = Σ c·CE/n = Σ (−c/n)·log p
-        let coefficients = Tensor::new(coefficients, logprobs.device())?;
-        let loss = (logprobs * coefficients)?.sum_all()?;
+        let coefficients = terms.iter().flat_map(|t| &t.coefficients).map(|c| (-f64::from(*c) / divisor) as f32);
+        let coefficients = Tensor::from_iter(coefficients, forward.logprobs.device())?;
+        let mut loss = (&forward.logprobs * coefficients)?.sum_all()?;
+        if let Some(kl_weight) = objective.kl_weight() {
+            let reference = self.reference.as_ref().ok_or_else(|| {
+                LearnError::Parameter("this objective compares with a reference model: give --reference".into())
+            })?;
+            let (hidden, factor) = (&forward.hidden, kl_weight / divisor);
+            let reference_hidden = rows.hidden(reference)?;
+            let (kl, dh) = kl::backward(&self.decoder, hidden, reference, &reference_hidden, factor, &mut self.sums)?;
+            tally.loss += factor * kl;
+            loss = (loss + (hidden * dh)?.sum_all()?)?;
+        }
         let mut grads = loss.backward()?;
         accumulate(&mut self.sums, self.decoder.parameters(), &mut grads)
     }
 }
 
-/// Log-probabilities of the response tokens of a micro-batch, sequence after sequence.
-pub(crate) struct Forward {
-    /// (N), with gradient if the decoder is trainable.
-    pub logprobs: Tensor,
-    /// The same, detached.
-    pub values: Vec<f32>,
-    /// Response tokens per sequence.
-    pub lens: Vec<usize>,
-}
-
-/// Runs the packed sequences and looks only at the rows that predict response tokens.
-pub(crate) fn forward(decoder: &Decoder, part: &[&Trajectory]) -> Result<Forward, LearnError> {
-    let mut packed = Packed::new();
-    let (mut rows, mut targets, mut lens) = (Vec::new(), Vec::new(), Vec::new());
-    for (slot, trajectory) in part.iter().enumerate() {
-        let ids = &trajectory.input_ids;
-        let start = packed.len();
-        // The last token predicts nothing.
-        packed.push(&ids[..ids.len() - 1], 0, slot);
-        rows.extend((trajectory.prompt_len - 1..ids.len() - 1).map(|t| (start + t) as u32));
-        targets.extend_from_slice(&ids[trajectory.prompt_len..]);
-        lens.push(trajectory.response_len());
-    }
-    let hidden = decoder.hidden(&packed)?;
-    let rows = Tensor::new(rows, hidden.device())?;
-    let logprobs = decoder.token_logprobs(&hidden.index_select(&rows, 0)?, &targets)?;
-    let values = logprobs.to_vec1::<f32>()?;
-    Ok(Forward { logprobs, values, lens })
-}
-
-/// Sums for the metrics of one step.
-#[derive(Default)]
-struct Tally {
-    loss: f64,
-    ratio: f64,
-    clipped_low: u64,
-    clipped_high: u64,
-    sum_prob: f64,
-}
-
-impl Tally {
-    fn sequence(&mut self, terms: &crate::SequenceTerms, logprobs: &[f32], divisor: f64) {
-        let weighted = terms.coefficients.iter().zip(logprobs).map(|(c, lp)| -f64::from(*c) * f64::from(*lp));
-        self.loss += weighted.sum::<f64>() / divisor;
-        self.ratio += terms.clipped_ratio;
-        self.clipped_low += u64::from(terms.clipped_ratio > terms.ratio);
-        self.clipped_high += u64::from(terms.clipped_ratio < terms.ratio);
-        self.sum_prob += terms.sum_prob;
-    }
-
-    fn metrics(&self, step: u64, grad_norm: f64, learning_rate: f64, batch: &[&Trajectory]) -> StepMetrics {
-        let sequences = batch.len() as u64;
-        let response_tokens: u64 = batch.iter().map(|t| t.response_len() as u64).sum();
-        let per_sequence = |sum: f64| sum / sequences.max(1) as f64;
-        StepMetrics {
-            step,
-            loss: self.loss,
-            grad_norm,
-            learning_rate,
-            mean_ratio: per_sequence(self.ratio),
-            clip_low_fraction: per_sequence(self.clipped_low as f64),
-            clip_high_fraction: per_sequence(self.clipped_high as f64),
-            mean_token_prob: self.sum_prob / response_tokens.max(1) as f64,
-            tokens: batch.iter().map(|t| t.input_ids.len() as u64).sum(),
-            response_tokens,
-            sequences,
-        }
-    }
+/// What a micro-batch's losses are divided by.
+#[derive(Clone, Copy)]
+enum Divisor {
+    /// A number known before the forward pass.
+    Fixed(f64),
+    /// The tokens the objective counts in the micro-batch, times the number of micro-batches.
+    Counted { n_micro: f64 },
 }

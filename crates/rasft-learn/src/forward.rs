@@ -1,0 +1,74 @@
+//! From trajectories to log-probabilities of their response tokens.
+//!
+//! Sequences lie end to end without padding; the output projection sees only rows that predict a response token.
+
+use crate::LearnError;
+use crate::batch::Trajectory;
+use candle_core::Tensor;
+use rasft_model::{Decoder, Packed};
+
+/// What a decoder says of the response tokens of a micro-batch, sequence after sequence.
+pub(crate) struct Forward {
+    /// Hidden states that predict them, (N, D).
+    pub hidden: Tensor,
+    /// Their log-probabilities, (N), nats; with gradient if the decoder is trainable.
+    pub logprobs: Tensor,
+    /// The same, detached.
+    pub values: Vec<f32>,
+    /// Response tokens per sequence.
+    pub lens: Vec<usize>,
+}
+
+impl Forward {
+    /// The values of each sequence.
+    pub fn by_sequence(&self) -> impl Iterator<Item = &[f32]> {
+        let mut rest = self.values.as_slice();
+        self.lens.iter().map(move |n| {
+            let (of_sequence, behind) = rest.split_at(*n);
+            rest = behind;
+            of_sequence
+        })
+    }
+}
+
+/// A packed micro-batch and what is to be predicted from it.
+pub(crate) struct Rows {
+    packed: Packed,
+    rows: Vec<u32>,
+    targets: Vec<u32>,
+    lens: Vec<usize>,
+}
+
+impl Rows {
+    /// Lays the sequences end to end.
+    pub fn of(part: &[&Trajectory]) -> Result<Self, LearnError> {
+        let mut packed = Packed::new();
+        let (mut rows, mut targets, mut lens) = (Vec::new(), Vec::new(), Vec::new());
+        for (slot, trajectory) in part.iter().enumerate() {
+            trajectory.check_prompt(slot)?;
+            let ids = &trajectory.input_ids;
+            let start = packed.len();
+            // The last token predicts nothing.
+            packed.push(&ids[..ids.len() - 1], 0, slot);
+            rows.extend((trajectory.prompt_len - 1..ids.len() - 1).map(|t| (start + t) as u32));
+            targets.extend_from_slice(&ids[trajectory.prompt_len..]);
+            lens.push(trajectory.response_len());
+        }
+        Ok(Self { packed, rows, targets, lens })
+    }
+
+    /// Hidden states that predict response tokens, (N, D).
+    pub fn hidden(&self, decoder: &Decoder) -> Result<Tensor, LearnError> {
+        let hidden = decoder.hidden(&self.packed)?; // (T, D)
+        let rows = Tensor::new(self.rows.as_slice(), hidden.device())?;
+        Ok(hidden.index_select(&rows, 0)?)
+    }
+}
+
+/// Runs the packed sequences and looks only at the rows that predict response tokens.
+pub(crate) fn forward(decoder: &Decoder, rows: &Rows) -> Result<Forward, LearnError> {
+    let hidden = rows.hidden(decoder)?;
+    let logprobs = decoder.token_logprobs(&hidden, &rows.targets)?;
+    let values = logprobs.to_vec1::<f32>()?;
+    Ok(Forward { hidden, logprobs, values, lens: rows.lens.clone() })
+}

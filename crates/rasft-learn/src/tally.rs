@@ -1,0 +1,56 @@
+//! Sums for the metrics of one step.
+
+use crate::batch::Trajectory;
+use crate::objectives::SequenceTerms;
+use rasft_types::StepMetrics;
+
+/// What one step has seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// The objective, as normalised.
+    pub loss: f64,
+    /// Tokens the objective takes its mean over.
+    pub counted: usize,
+    /// Response tokens.
+    pub response_tokens: usize,
+    tokens: usize,
+    sequences: usize,
+    ratio: f64,
+    clipped_low: usize,
+    clipped_high: usize,
+    sum_prob: f64,
+}
+
+impl Tally {
+    /// Adds `Σ_t c_t·CE_t / divisor` of a sequence, and counts it.
+    pub fn sequence(&mut self, trajectory: &Trajectory, terms: &SequenceTerms, logprobs: &[f32], divisor: f64) {
+        let weighted = terms.coefficients.iter().zip(logprobs).map(|(c, lp)| -f64::from(*c) * f64::from(*lp));
+        self.loss += weighted.sum::<f64>() / divisor;
+        self.counted += terms.counted;
+        self.response_tokens += logprobs.len();
+        self.tokens += trajectory.input_ids.len();
+        self.sequences += 1;
+        self.ratio += terms.clipped_ratio;
+        self.clipped_low += usize::from(terms.clipped_ratio > terms.ratio);
+        self.clipped_high += usize::from(terms.clipped_ratio < terms.ratio);
+        self.sum_prob += terms.sum_prob;
+    }
+
+    /// The row of the metrics table.
+    pub fn metrics(&self, step: u64, grad_norm: f64, learning_rate: f64) -> StepMetrics {
+        let per_sequence = |sum: f64| sum / self.sequences.max(1) as f64;
+        StepMetrics {
+            step,
+            loss: self.loss,
+            grad_norm,
+            learning_rate,
+            mean_ratio: per_sequence(self.ratio),
+            clip_low_fraction: per_sequence(self.clipped_low as f64),
+            clip_high_fraction: per_sequence(self.clipped_high as f64),
+            mean_token_prob: self.sum_prob / self.response_tokens.max(1) as f64,
+            tokens: self.tokens as u64,
+            response_tokens: self.response_tokens as u64,
+            sequences: self.sequences as u64,
+        }
+    }
+}
