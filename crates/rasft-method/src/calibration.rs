@@ -107,7 +107,8 @@ pub fn calibrate(losses: &[f32], quantiles: &Quantiles) -> Result<Thresholds, Me
 
 /// The linear quantile (Hyndman and Fan 1996, type 7) as numpy computes it for f32.
 ///
-/// `h = (n−1)·q, a = x[⌊h⌋], b = x[⌊h⌋+1], γ = h−⌊h⌋`; `a+(b−a)γ` if γ < ½, else `b−(b−a)(1−γ)`; all in f32.
+/// `h = (n−1)·q, a = x[⌊h⌋], b = x[⌊h⌋+1], γ = h−⌊h⌋`; `a+(b−a)γ` if γ < ½, else `b−(b−a)(1−γ)`.
+/// h, γ and 1−γ are f64, rounded once; differences, products and sums f32.
 ///
 /// # Shapes
 /// `sorted` (n ≥ 1,) ascending; `q` in [0, 1].
@@ -116,12 +117,11 @@ pub fn calibrate(losses: &[f32], quantiles: &Quantiles) -> Result<Thresholds, Me
 /// algorithm.md §2.
 pub fn quantile(sorted: &[f32], q: f64) -> f32 {
     let last = sorted.len() - 1;
-    // numpy gives q the dtype of the data before it multiplies.
-    let h = last as f32 * q as f32;
+    let h = last as f64 * q;
     let below = (h.floor() as usize).min(last);
     let (a, b) = (sorted[below], sorted[(below + 1).min(last)]);
     let gamma = h - h.floor();
-    if gamma < 0.5 { a + (b - a) * gamma } else { b - (b - a) * (1.0 - gamma) }
+    if gamma < 0.5 { a + (b - a) * gamma as f32 } else { b - (b - a) * (1.0 - gamma) as f32 }
 }
 
 #[cfg(test)]
