@@ -86,8 +86,14 @@ impl Heads {
     /// Values `query, head in group g, dim` taken from rows of all heads, times `factor`.
     pub fn gather(&self, rows: &[f32], g: usize, factor: f32) -> Vec<f32> {
         let (len, from) = (self.group() * self.dim, g * self.group() * self.dim);
-        let picked = rows.chunks_exact(self.q_row()).flat_map(|row| &row[from..from + len]);
-        picked.map(|value| value * factor).collect()
+        let mut values = Vec::with_capacity(rows.len() / self.kv);
+        for row in rows.chunks_exact(self.q_row()) {
+            values.extend_from_slice(&row[from..from + len]);
+        }
+        if factor != 1.0 {
+            values.iter_mut().for_each(|value| *value *= factor);
+        }
+        values
     }
 
     /// The reverse of [`Heads::gather`].

@@ -7,14 +7,16 @@
 #![expect(unsafe_code, reason = "tasks write disjoint tiles of one matrix")]
 
 use super::microkernel::{MR, NR, Tile, run};
-use super::pack::{Aligned, Tasks, copy_rows, panels_of_transposed, transpose};
+use super::pack::{Aligned, Tasks, copy_rows, panels_of_stored, panels_of_transposed, transpose};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
-/// Chain length per block: 192 × 48 values of B fill three quarters of a 48 KiB first-level cache.
-const KC: usize = 192;
+/// Chain length per block of B. Measured: shorter ones pay for visiting C more often, longer ones win nothing.
+const KC: usize = 288;
 /// Rows of A passed over per panel of B: with some hundred to two thousand columns they stay in the second-level cache.
 const MC: usize = 256;
+/// Values of B, stored transposed, up to which it is packed as a whole for several blocks of rows.
+const PACK_WHOLE: usize = 1 << 22;
 /// Multiply-adds below which waking threads costs more than it gains.
 const SEQUENTIAL: usize = 1 << 17;
 
@@ -104,9 +106,18 @@ unsafe fn product(m: usize, n: usize, k: usize, a: Left, b: Right, c: Output, st
     if m == 0 || n == 0 {
         return;
     }
-    let mut packed = Aligned::zeros(0);
     let threads = rayon::current_num_threads();
-    if tasks == Tasks::One || threads == 1 || m * n * k <= SEQUENTIAL {
+    let tasks = if threads == 1 || m * n * k <= SEQUENTIAL { Tasks::One } else { tasks };
+    let packed_b;
+    let b = match b {
+        Right::Transposed { data, ld } if ld == k && m > MC && n * k <= PACK_WHOLE => {
+            packed_b = panels_of_stored(&[&data[..n * k]], k, tasks);
+            Right::Panels(packed_b.as_slice())
+        }
+        b => b,
+    };
+    let mut packed = Aligned::zeros(0);
+    if tasks == Tasks::One {
         let left = left_view(m, k, a, Tasks::One, &mut packed);
         // SAFETY: the caller's promise.
         return unsafe { block(0..m, 0..n, k, left, &b, c, start) };
@@ -248,34 +259,6 @@ unsafe fn panel(
     }
 }
 
-/// Lays a right operand that is stored transposed, (N, K) in several pieces of rows, out in panels.
-pub(crate) fn pack_transposed(pieces: &[&[f32]], k: usize) -> Aligned {
-    let n: usize = pieces.iter().map(|piece| piece.len() / k.max(1)).sum();
-    let mut packed = Aligned::zeros(n.div_ceil(NR) * NR * k);
-    if n == 0 || k == 0 {
-        return packed;
-    }
-    let row = |mut j: usize| {
-        for piece in pieces {
-            if j < piece.len() / k {
-                return &piece[j * k..(j + 1) * k];
-            }
-            j -= piece.len() / k;
-        }
-        unreachable!("row index below the sum of the pieces' rows")
-    };
-    packed.as_mut_slice().par_chunks_mut(NR * k).enumerate().for_each(|(panel, out)| {
-        let mut rows = vec![0f32; NR * k];
-        let cols = NR.min(n - panel * NR);
-        for j in 0..cols {
-            rows[j * k..(j + 1) * k].copy_from_slice(row(panel * NR + j));
-        }
-        // SAFETY: `rows` holds `cols` rows of k values, `out` a panel of k × 48.
-        unsafe { transpose(rows.as_ptr(), k, k, cols, out.as_mut_ptr(), NR) };
-    });
-    packed
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,7 +280,7 @@ mod tests {
         for (m, n, k) in [(1, 1, 1), (9, 50, 0), (70, 100, 193), (65, 576, 576), (131, 97, 400), (200, 49, 385)] {
             let (a, bt) = (values(m * k, 0.0), values(n * k, 1.0));
             let (at, b) = (transposed(&a, m, k), transposed(&bt, n, k));
-            let packed = pack_transposed(&[&bt[..k * (n / 2)], &bt[k * (n / 2)..]], k);
+            let packed = panels_of_stored(&[&bt[..k * (n / 2)], &bt[k * (n / 2)..]], k, Tasks::Many);
             let mut expected = values(m * n, 2.0);
             for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
                 let dot = |s: f32, x: (&f32, &f32)| x.0.mul_add(*x.1, s);

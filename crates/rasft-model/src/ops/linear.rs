@@ -1,8 +1,8 @@
 //! `x·wᵀ + b`, for weights that train and for weights packed once for inference.
 
 use super::check::{dense, dims, has_kernel, require, slice, with_slices};
-use super::gemm::{Left, Right, Start, gemm, gemm_new, pack_transposed};
-use super::pack::{Aligned, Tasks};
+use super::gemm::{Left, Right, Start, gemm, gemm_new};
+use super::pack::{Aligned, Tasks, panels_of_stored};
 use super::plain;
 use super::simd::multiversion;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
@@ -73,7 +73,7 @@ impl PackedWeight {
                 pieces.push(slice(OP, storage, layout)?);
             }
         }
-        Ok(Self { panels: pack_transposed(&pieces, k), n, k })
+        Ok(Self { panels: panels_of_stored(&pieces, k, Tasks::Many), n, k })
     }
 
     /// Number of outputs N.

@@ -41,16 +41,27 @@ impl Aligned {
 /// Source and destination are valid and apart.
 pub(crate) unsafe fn copy_rows(src: *const f32, ld: usize, k: usize, cols: usize, dst: *mut f32) {
     for row in 0..k {
+        let (from, to) = (src.wrapping_add(row * ld), dst.wrapping_add(row * NR));
         // SAFETY: the caller's promise.
         unsafe {
-            if cols == NR {
-                // A length the compiler knows becomes three vector moves.
-                *dst.wrapping_add(row * NR).cast::<[f32; NR]>() = *src.wrapping_add(row * ld).cast::<[f32; NR]>();
-            } else {
-                std::ptr::copy_nonoverlapping(src.wrapping_add(row * ld), dst.wrapping_add(row * NR), cols);
+            match cols {
+                NR => copy_array::<NR>(from, to),
+                32 => copy_array::<32>(from, to),
+                16 => copy_array::<16>(from, to),
+                _ => std::ptr::copy_nonoverlapping(from, to, cols),
             }
         }
     }
+}
+
+/// Copies `N` values; a length the compiler knows becomes a few vector moves.
+///
+/// # Safety
+/// Both ends are valid and apart.
+#[inline(always)]
+unsafe fn copy_array<const N: usize>(from: *const f32, to: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { *to.cast::<[f32; N]>() = *from.cast::<[f32; N]>() };
 }
 
 /// Copies `b[k, j]` at `src + j·ld + k` (a weight as stored) to `dst[k·stride + j]`; columns behind are not touched.
@@ -98,8 +109,15 @@ pub(crate) fn panels_of_transposed(src: &[f32], m: usize, k: usize, tasks: Tasks
         for at in 0..k {
             for (panel, out) in panels.chunks_exact_mut(MR * k).enumerate() {
                 let from = (group * 8 + panel) * MR;
-                let rows = MR.min(m - from);
-                out[at * MR..][..rows].copy_from_slice(&src[at * m + from..][..rows]);
+                let (out, src) = (&mut out[at * MR..][..MR], &src[at * m + from..]);
+                // The common case apart: a copy of known length.
+                if let (Ok(out), Some(src)) = (<&mut [f32; MR]>::try_from(&mut *out), src.first_chunk::<MR>())
+                    && m - from >= MR
+                {
+                    *out = *src;
+                } else {
+                    out[..m - from].copy_from_slice(&src[..m - from]);
+                }
             }
         }
     };
@@ -107,6 +125,34 @@ pub(crate) fn panels_of_transposed(src: &[f32], m: usize, k: usize, tasks: Tasks
     match tasks {
         Tasks::One => all.chunks_mut(MR * k * 8).enumerate().for_each(fill),
         Tasks::Many => all.par_chunks_mut(MR * k * 8).enumerate().for_each(fill),
+    }
+    packed
+}
+
+/// Lays a right operand that is stored transposed, (N, K) in several pieces of rows, out in panels.
+pub(crate) fn panels_of_stored(pieces: &[&[f32]], k: usize, tasks: Tasks) -> Aligned {
+    let n: usize = pieces.iter().map(|piece| piece.len() / k.max(1)).sum();
+    let mut packed = Aligned::zeros(n.div_ceil(NR) * NR * k);
+    if n == 0 || k == 0 {
+        return packed;
+    }
+    let fill = |(panel, out): (usize, &mut [f32])| {
+        let mut first = 0; // row of the whole at which the piece starts
+        for piece in pieces {
+            let rows = piece.len() / k;
+            let (from, to) = ((panel * NR).max(first), (panel * NR + NR).min(first + rows));
+            if from < to {
+                let src = &piece[(from - first) * k..(to - first) * k];
+                // SAFETY: `src` holds these rows of k values, `out` a panel of k × 48.
+                unsafe { transpose(src.as_ptr(), k, k, to - from, out[from - panel * NR..].as_mut_ptr(), NR) };
+            }
+            first += rows;
+        }
+    };
+    let panels = packed.as_mut_slice();
+    match tasks {
+        Tasks::One => panels.chunks_mut(NR * k).enumerate().for_each(fill),
+        Tasks::Many => panels.par_chunks_mut(NR * k).enumerate().for_each(fill),
     }
     packed
 }

@@ -91,6 +91,7 @@ multiversion! {
     /// With `s = 1/rms` and `g = dy·weight`: `dx = s·(g − x·s²·mean(g·x))`, `dw += dy·x·s`.
     fn backward(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32], dw: &mut [f32]) {
         let d = weight.len();
+        let dw = &mut dw[..d];
         for ((x, dy), dx) in x.chunks_exact(d).zip(dy.chunks_exact(d)).zip(dx.chunks_exact_mut(d)) {
             let inverse = inverse_rms(x, eps);
             for i in 0..d {
