@@ -20,6 +20,9 @@ const ENOUGH: usize = 4;
 /// Points that suffice if no more are in the common domain.
 const FEW: usize = 2;
 
+/// Absolute error from which a point can no longer vote for equality.
+const COARSE: f64 = 1e-9;
+
 /// What one point says.
 enum Vote {
     Agree,
@@ -40,8 +43,11 @@ impl Comparer<'_> {
             Some(false) => return Ok(Same::No),
             None => {}
         }
-        let same =
-            if symbols { self.at_points(&[x, y], &mut |v| agreement(v[0], v[1]))? } else { self.constants(x, y)? };
+        let same = if symbols {
+            self.at_points(&[x, y], &mut |v| local_agreement(v[0], v[1]))?
+        } else {
+            self.constants(x, y)?
+        };
         // Where no point decides (√(sin π)), the order of terms and factors at least does not matter.
         let reordered = same == Same::Unknown && self.sorted(x)? == self.sorted(y)?;
         Ok(if reordered { Same::Yes(Method::Symbolic) } else { same })
@@ -89,6 +95,9 @@ impl Comparer<'_> {
         }
         let mut first: Option<Ball> = None;
         self.at_points(&[f, g], &mut |v| {
+            if v[0].err + v[1].err > COARSE {
+                return Vote::Silent;
+            }
             let Some(ratio) = v[0].over(v[1]) else { return Vote::Silent };
             if ratio.may_be_zero() {
                 return if v[0].err == 0.0 { Vote::Differ } else { Vote::Silent };
@@ -264,4 +273,12 @@ fn agreement(a: Ball, b: Ball) -> Vote {
     let size = a.size().max(b.size());
     let precise = d.err <= size * 1e-18 || (size <= d.err && d.err <= 1e-22);
     if precise { Vote::Agree } else { Vote::Silent }
+}
+
+/// [`agreement`] at a point, where agreement also needs a small absolute error: beside 10⁴⁰ a summand of 1 is invisible.
+fn local_agreement(a: Ball, b: Ball) -> Vote {
+    match agreement(a, b) {
+        Vote::Agree if a.err + b.err > COARSE => Vote::Silent,
+        vote => vote,
+    }
 }

@@ -1,6 +1,6 @@
 //! Atoms and what may follow one: powers, subscripts, factorials, percent, degrees, primes.
 
-use super::function::{constant_named, is_function_name};
+use super::function::{constant_named, is_function_name, is_greek};
 use super::product::product;
 use super::{ParseError, Parsed, Parser, canonical_text};
 use crate::expr::{Expr, Func};
@@ -91,6 +91,11 @@ impl Parser<'_> {
         if word == "sqrt" || word == "cbrt" {
             self.take_letters(word.len());
             return self.root(if word == "sqrt" { 2 } else { 3 });
+        }
+        if is_greek(word) {
+            self.take_letters(word.len());
+            self.seen_symbol = true;
+            return Ok(Expr::Sym(format!("\\{word}")));
         }
         // `sin`, `sinx`: a function's name with at most one letter after it.
         let name_len = (2..=word.len())

@@ -32,7 +32,7 @@ fn func_named(name: &str) -> Option<Func> {
         "exp" => Func::Exp,
         "ln" => Func::Ln,
         "log" => Func::Log,
-        "abs" => Func::Abs,
+        "abs" | "Abs" => Func::Abs,
         "floor" => Func::Floor,
         "ceil" => Func::Ceil,
         "gcd" => Func::Gcd,
@@ -61,9 +61,18 @@ pub(super) fn constant_named(name: &str) -> Option<Expr> {
     }
 }
 
+/// A Greek letter's name written out as a word.
+pub(super) fn is_greek(word: &str) -> bool {
+    const NAMES: [&str; 16] = [
+        "alpha", "beta", "gamma", "delta", "epsilon", "theta", "lambda", "sigma", "omega", "phi", "psi", "rho", "tau",
+        "kappa", "Delta", "Omega",
+    ];
+    NAMES.contains(&word)
+}
+
 /// Whether a word is a constant's name.
 pub(super) fn is_constant_name(name: &str) -> bool {
-    constant_named(name).is_some() || name == "sqrt"
+    constant_named(name).is_some() || is_greek(name) || name == "sqrt"
 }
 
 impl Parser<'_> {
