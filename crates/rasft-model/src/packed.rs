@@ -54,12 +54,7 @@ impl Packed {
         }
         let start = self.ids.len();
         self.ids.extend_from_slice(ids);
-        self.spans.push(Span {
-            start,
-            len: ids.len(),
-            past,
-            slot,
-        });
+        self.spans.push(Span { start, len: ids.len(), past, slot });
     }
 
     /// Number of tokens T in the batch.
@@ -74,10 +69,7 @@ impl Packed {
 
     /// Position of every token in its own sequence, (T).
     pub fn positions(&self) -> Vec<u32> {
-        self.spans
-            .iter()
-            .flat_map(|s| (s.past..s.past + s.len).map(|p| p as u32))
-            .collect()
+        self.spans.iter().flat_map(|s| (s.past..s.past + s.len).map(|p| p as u32)).collect()
     }
 }
 
