@@ -92,4 +92,12 @@ mod tests {
         assert_eq!(keep_negatives(&[], &negatives, 2), [0, 1]);
         assert!(keep_negatives(&[positive], &negatives, 0).is_empty());
     }
+
+    #[test]
+    fn a_negative_just_like_a_positive_is_left_out() {
+        let words: Vec<String> = (0..27).map(|i| format!("w{i}")).collect();
+        // A prefix of n words shares its n − 2 3-grams with the whole text's 25: 22/25 = 0.88 and 21/25 = 0.84.
+        let (whole, at, below) = (words.join(" "), words[..24].join(" "), words[..23].join(" "));
+        assert_eq!(keep_negatives(&[&whole], &[&at, &below], 3), [1]);
+    }
 }
