@@ -12,7 +12,10 @@ use crate::words::number_from_words;
 pub(super) fn words_of(stream: &Stream) -> Option<String> {
     let mut words: Vec<&str> = Vec::new();
     let mut certain = false;
-    for token in &stream.tokens {
+    // What a lead-in leads to decides: "Answer: C" is a letter.
+    let lead = stream.tokens.iter().take_while(|t| matches!(&t.kind, Kind::Text(t) if is_lead(t))).count();
+    let lead = if lead < stream.tokens.len() { lead } else { 0 };
+    for token in &stream.tokens[lead..] {
         match &token.kind {
             Kind::Text(t) => {
                 certain = true;
@@ -52,6 +55,11 @@ pub(super) fn word_value(words: &str) -> Value {
         Some(n) => Value::Scalar(Expr::Num(num_rational::BigRational::from_integer(n.into())), None),
         None => Value::Words(normal_words(kept)),
     }
+}
+
+/// Whether words only introduce what follows them.
+pub(super) fn is_lead(words: &str) -> bool {
+    words.ends_with(':') || strip_lead(words).is_empty()
 }
 
 /// What follows "answer:", "the answer is" and the like.

@@ -28,14 +28,17 @@ impl Reader<'_> {
         while start < end {
             let skip = match self.stream.kind(start) {
                 Some(Kind::Op('.' | ',' | ';' | ':' | '=' | '≈' | '→' | '\n' | '&')) => 1,
-                Some(Kind::Text(t)) if end > start + 1 && (t.ends_with(':') || prose::strip_lead(t).is_empty()) => 1,
+                Some(Kind::Text(t)) if end > start + 1 && prose::is_lead(t) => 1,
                 // The condition of a case.
                 Some(Kind::Text(t) | Kind::Word(t))
                     if end > start + 1 && matches!(t.as_str(), "if" | "for" | "when") =>
                 {
                     1
                 }
-                Some(Kind::Word(_)) => self.lead_in(start, end),
+                Some(Kind::Word(w)) if end > start + 1 && matches!(w.as_str(), "US" | "USD" | "EUR" | "GBP" | "Rs") => {
+                    1
+                }
+                Some(Kind::Word(_)) => self.label(start, end).max(self.lead_in(start, end)),
                 _ => 0,
             };
             if skip == 0 {
@@ -64,6 +67,14 @@ impl Reader<'_> {
             end -= 1;
         }
         (start, end)
+    }
+
+    /// The tokens of a label with a colon, as in "Domain: (0, 1)".
+    fn label(&self, start: usize, end: usize) -> usize {
+        let words = (start..end).take_while(|i| matches!(self.stream.kind(*i), Some(Kind::Word(_)))).count();
+        let long = (start..start + words).any(|i| matches!(self.stream.kind(i), Some(Kind::Word(w)) if w.len() > 2));
+        let colon = self.stream.kind(start + words) == Some(&Kind::Op(':')) && start + words + 1 < end;
+        if long && colon { words + 1 } else { 0 }
     }
 
     /// How many words lead in to a number, as in "about 20" or "a total of 25 apples".
@@ -339,6 +350,9 @@ impl Reader<'_> {
         if start >= end {
             return Ok(self.opaque(start, end));
         }
+        if let Some(words) = self.words(start, end) {
+            return Ok(Value::Words(words));
+        }
         match Parser::new(self.stream, start, end, self.budget).prefix() {
             Ok((expr, at)) if at == end => Ok(Value::Scalar(expr, None)),
             Ok((expr, at)) => Ok(match units::read(self.stream, at, end) {
@@ -348,6 +362,19 @@ impl Reader<'_> {
             Err(ParseError::Budget(e)) => Err(e),
             Err(ParseError::Unreadable) => Ok(self.opaque(start, end)),
         }
+    }
+
+    /// Nothing but words, one of them too long for a product of letters.
+    fn words(&self, start: usize, end: usize) -> Option<String> {
+        let mut words: Vec<&str> = Vec::new();
+        for i in start..end {
+            match self.stream.kind(i)? {
+                Kind::Word(w) | Kind::Text(w) if !crate::parse::is_function_name(w) => words.push(w),
+                _ => return None,
+            }
+        }
+        let long = words.iter().any(|w| w.len() > 3 && !crate::parse::is_constant_name(w));
+        long.then(|| prose::normal_words(&words.join(" ")))
     }
 
     fn opaque(&self, start: usize, end: usize) -> Value {

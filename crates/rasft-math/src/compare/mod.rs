@@ -113,6 +113,11 @@ impl Comparer<'_> {
             (Value::Matrix(m), Value::Row { items, .. }) | (Value::Row { items, .. }, Value::Matrix(m)) => {
                 self.vector(m, items)
             }
+            (Value::Row { items, .. }, Value::Scalar(e, None)) | (Value::Scalar(e, None), Value::Row { items, .. })
+                if row::is_component_sum(e) =>
+            {
+                self.components(items, e)
+            }
             (Value::Ratio(x), Value::Ratio(y)) => self.ratios(x, y),
             (Value::Opaque(x), Value::Opaque(y)) => {
                 Ok(if !x.is_empty() && x == y { Same::Yes(Method::Exact) } else { Same::Unknown })

@@ -15,7 +15,8 @@ pub(super) fn is_inequality(v: &Value) -> bool {
 /// Whether a term only names what the other side is worth: a symbol, f(x), |AB|, x + y, a label in words.
 fn is_name(v: &Value) -> bool {
     match v {
-        Value::Words(_) => true,
+        // A left side that could not be read is still only a name: (f ∘ g)(x).
+        Value::Words(_) | Value::Opaque(_) => true,
         Value::Scalar(e, None) => is_name_expr(e),
         Value::Row { items, .. } => items.iter().all(is_name),
         _ => false,
@@ -30,7 +31,8 @@ fn is_name_expr(e: &Expr) -> bool {
         }
         Expr::Add(v) => v.iter().all(is_name_expr),
         Expr::Div(a, b) => is_name_expr(a) && is_name_expr(b),
-        Expr::Pow(a, _) => is_name_expr(a),
+        // f ∘ g is read as f° g.
+        Expr::Pow(a, _) | Expr::Degree(a) => is_name_expr(a),
         Expr::Func(Func::Abs, v) => v.iter().all(is_name_expr),
         Expr::Func(_, v) => v.iter().any(|e| !e.is_constant()),
         // `e = 3` and `i = 2` assign to the letters.
@@ -108,12 +110,15 @@ impl Comparer<'_> {
         // Both define: the same name, or a name and a function's value, worth the same.
         if let (Some(v), Some(w)) = (assigned_value(a), assigned_value(b)) {
             let same_name = named(x).is_some() && named(x) == named(y);
-            let words = matches!(x.first(), Some(Value::Words(_))) || matches!(y.first(), Some(Value::Words(_)));
+            let words = !matches!(v, Value::Words(_))
+                && (matches!(x.first(), Some(Value::Words(_))) || matches!(y.first(), Some(Value::Words(_))));
             let arithmetic = x.iter().all(is_constant) || y.iter().all(is_constant);
             // y and f(x) name the same thing, f and g do not.
             let function = |t: &[Value]| matches!(t.first(), Some(Value::Scalar(Expr::Mul(_), _)));
+            let lone = |t: &[Value]| t.first().is_some_and(is_symbol);
+            let alias = (function(x) && lone(y)) || (lone(x) && function(y));
             let same = self.values(&v, &w)?;
-            if same.is_yes() && (same_name || words || arithmetic || function(x) != function(y)) {
+            if same.is_yes() && (same_name || words || arithmetic || alias) {
                 return Ok(same);
             }
             if same_name
@@ -127,7 +132,11 @@ impl Comparer<'_> {
                 return Ok(same);
             }
         }
-        let (Some(f), Some(g)) = (equation(x), equation(y)) else { return self.in_order(x, y) };
+        let (Some(f), Some(g)) = (equation(x), equation(y)) else {
+            let same = self.in_order(x, y)?;
+            let reversed: Vec<Value> = y.iter().rev().cloned().collect();
+            return if same.is_yes() { Ok(same) } else { self.in_order(x, &reversed) };
+        };
         self.proportional(&f, &g, false)
     }
 

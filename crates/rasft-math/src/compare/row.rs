@@ -6,6 +6,11 @@ use crate::expr::Expr;
 use crate::lex::Bracket;
 use rasft_types::Method;
 
+/// Whether an expression may be a vector written with i, j and k.
+pub(super) fn is_component_sum(e: &Expr) -> bool {
+    e.any(&mut |e| matches!(e, Expr::Sym(s) if matches!(s.as_str(), "j" | "k")))
+}
+
 impl Comparer<'_> {
     /// Brackets and items agree. Angle brackets and parentheses both write a vector.
     pub(super) fn rows(&self, a: &Value, b: &Value) -> Compared {
@@ -40,6 +45,19 @@ impl Comparer<'_> {
         }
         let entries: Vec<Value> = matrix.iter().flatten().cloned().collect();
         self.in_order(&entries, items)
+    }
+
+    /// A tuple against a sum of multiples of i, j and k.
+    pub(super) fn components(&self, items: &[Value], sum: &Expr) -> Compared {
+        let mut terms = Vec::with_capacity(items.len());
+        for (item, unit) in items.iter().zip([Expr::I, Expr::Sym("j".to_owned()), Expr::Sym("k".to_owned())]) {
+            let Value::Scalar(e, _) = item else { return Ok(Same::No) };
+            terms.push(Expr::Mul(vec![e.clone(), unit]));
+        }
+        if !(2..=3).contains(&items.len()) {
+            return Ok(Same::No);
+        }
+        self.scalars(&Expr::Add(terms), sum)
     }
 
     /// Equal up to a common factor: x₀·yᵢ = y₀·xᵢ.

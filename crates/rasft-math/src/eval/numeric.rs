@@ -31,6 +31,9 @@ pub trait Assignment {
 /// Sums of more terms are not evaluated.
 const MAX_TERMS: u64 = 2_000;
 
+/// Terms that stand for an infinite series.
+const FORMAL_TERMS: i64 = 24;
+
 /// An evaluation at one point.
 pub struct Evaluator<'a> {
     /// Where values live.
@@ -257,7 +260,9 @@ impl Evaluator<'_> {
                 Err(Stop::NotHere)
             }
         };
-        let (from, to) = (bound(from)?, bound(to)?);
+        let from = bound(from)?;
+        // An infinite series is compared as a formal one, by its first terms.
+        let to = if *to == Expr::Inf { from.saturating_add(FORMAL_TERMS) } else { bound(to)? };
         if to.saturating_sub(from) >= MAX_TERMS as i64 {
             return Err(Stop::Huge);
         }

@@ -31,7 +31,7 @@ pub enum Class {
 
 /// The class of the command `name` (without backslash).
 pub fn classify(name: &str) -> Class {
-    use Class::{Accent, Close, Drop, DropArgument, Face, Name, Op, Open, Space, Text};
+    use Class::{Accent, Drop, DropArgument, Face, Name, Op, Space, Text};
     match name {
         "," | ";" | ":" | "!" | " " | ">" | "quad" | "qquad" | "enspace" | "thinspace" | "negthinspace"
         | "medspace" | "newline" | "par" => Space,
@@ -68,20 +68,6 @@ pub fn classify(name: &str) -> Class {
         "degree" | "textdegree" | "circ" | "deg" => Op('°'),
         "prime" => Op('\''),
         "\\" | "cr" | "tabularnewline" => Op('\n'),
-        "{" | "lbrace" => Open(Bracket::Set),
-        "}" | "rbrace" => Close(Bracket::Set),
-        "lfloor" => Open(Bracket::Floor),
-        "rfloor" => Close(Bracket::Floor),
-        "lceil" => Open(Bracket::Ceil),
-        "rceil" => Close(Bracket::Ceil),
-        "langle" => Open(Bracket::Angle),
-        "rangle" => Close(Bracket::Angle),
-        "lvert" | "lVert" => Open(Bracket::Bar),
-        "rvert" | "rVert" => Close(Bracket::Bar),
-        "lbrack" => Open(Bracket::Square),
-        "rbrack" => Close(Bracket::Square),
-        "lparen" => Open(Bracket::Paren),
-        "rparen" => Close(Bracket::Paren),
         "text" | "textbf" | "textrm" | "textit" | "textnormal" | "mbox" | "hbox" | "textsf" | "texttt" | "textsc"
         | "emph" | "textup" | "textmd" => Text,
         "mathrm" | "mathbf" | "operatorname" | "mathit" | "mathsf" | "mathtt" | "boldsymbol" | "bm" | "mathcal"
@@ -104,6 +90,27 @@ pub fn classify(name: &str) -> Class {
         "dif" | "differentialD" => Name("d"),
         "reals" | "Reals" => Name("R"),
         "bmod" | "pmod" | "mod" => Name("mod"),
-        _ => Class::Other,
+        _ => bracket(name).unwrap_or(Class::Other),
     }
+}
+
+fn bracket(name: &str) -> Option<Class> {
+    use Class::{Close, Open};
+    Some(match name {
+        "{" | "lbrace" => Open(Bracket::Set),
+        "}" | "rbrace" => Close(Bracket::Set),
+        "lfloor" => Open(Bracket::Floor),
+        "rfloor" => Close(Bracket::Floor),
+        "lceil" => Open(Bracket::Ceil),
+        "rceil" => Close(Bracket::Ceil),
+        "langle" => Open(Bracket::Angle),
+        "rangle" => Close(Bracket::Angle),
+        "lvert" | "lVert" => Open(Bracket::Bar),
+        "rvert" | "rVert" => Close(Bracket::Bar),
+        "lbrack" => Open(Bracket::Square),
+        "rbrack" => Close(Bracket::Square),
+        "lparen" => Open(Bracket::Paren),
+        "rparen" => Close(Bracket::Paren),
+        _ => return None,
+    })
 }

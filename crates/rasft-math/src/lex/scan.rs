@@ -126,6 +126,7 @@ impl Scanner {
             Some(Twin::Op(']')) => self.push_close(Bracket::Square),
             Some(Twin::Op(op)) => self.push(Kind::Op(op)),
             Some(Twin::Cmd(name)) => self.named(name),
+            Some(Twin::Letter(letter)) => self.push(Kind::Word(letter.to_string())),
             Some(Twin::Super(first)) => self.script('^', first, true),
             Some(Twin::Sub(first)) => self.script('_', first, false),
             Some(Twin::Fraction(n, d)) => {

@@ -27,6 +27,8 @@ pub enum Twin {
     Op(char),
     /// A command.
     Cmd(&'static str),
+    /// A Latin letter in another face.
+    Letter(char),
     /// A superscript character.
     Super(char),
     /// A subscript digit.
@@ -41,7 +43,7 @@ pub enum Twin {
 
 /// The twin of a character, if it has one.
 pub fn twin(c: char) -> Option<Twin> {
-    use Twin::{Cmd, Op, Skip, Space, Super};
+    use Twin::{Op, Skip, Super};
     Some(match c {
         '−' | '–' | '—' | '‐' | '‑' | '‒' | '﹣' | '－' => Op('-'),
         '＋' => Op('+'),
@@ -77,29 +79,48 @@ pub fn twin(c: char) -> Option<Twin> {
         '″' => Op('"'),
         '°' | 'º' | '˚' => Op('°'),
         '…' | '⋯' => Op('…'),
-        '√' => Cmd("sqrt"),
-        '∛' => Cmd("cbrt"),
-        '∞' => Cmd("infty"),
-        '∅' => Cmd("emptyset"),
-        '∑' => Cmd("sum"),
-        '∏' => Cmd("prod"),
-        '∫' => Cmd("int"),
-        'ℝ' => Cmd("R"),
-        '⌊' => Cmd("lfloor"),
-        '⌋' => Cmd("rfloor"),
-        '⌈' => Cmd("lceil"),
-        '⌉' => Cmd("rceil"),
-        '⟨' | '〈' => Cmd("langle"),
-        '⟩' | '〉' => Cmd("rangle"),
-        '∠' => Cmd("angle"),
-        '△' => Cmd("triangle"),
-        '€' | '£' | '¥' | '＄' => Skip,
+        '€' | '£' | '¥' | '＄' | '¢' | '₹' => Skip,
         '\u{200b}'..='\u{200f}' | '\u{feff}' | '\u{2060}'..='\u{2064}' | '\u{ad}' => Skip,
         '⁺' => Super('+'),
         '⁻' => Super('-'),
         'ⁿ' => Super('n'),
         'ⁱ' => Super('i'),
-        _ => return digit_twin(c).or_else(|| greek(c).map(Cmd)).or_else(|| c.is_whitespace().then_some(Space)),
+        _ => return other_twin(c),
+    })
+}
+
+fn other_twin(c: char) -> Option<Twin> {
+    digit_twin(c)
+        .or_else(|| command_twin(c).or_else(|| greek(c)).map(Twin::Cmd))
+        .or_else(|| math_letter(c).map(Twin::Letter))
+        .or_else(|| c.is_whitespace().then_some(Twin::Space))
+}
+
+/// Mathematical Alphanumeric Symbols: thirteen styles of A–Z, a–z in a row.
+fn math_letter(c: char) -> Option<char> {
+    let offset = (c as u32).checked_sub(0x1D400).filter(|o| *o < 13 * 52)? % 52;
+    Some(if offset < 26 { (b'A' + offset as u8) as char } else { (b'a' + (offset - 26) as u8) as char })
+}
+
+fn command_twin(c: char) -> Option<&'static str> {
+    Some(match c {
+        '√' => "sqrt",
+        '∛' => "cbrt",
+        '∞' => "infty",
+        '∅' => "emptyset",
+        '∑' => "sum",
+        '∏' => "prod",
+        '∫' => "int",
+        'ℝ' => "R",
+        '⌊' => "lfloor",
+        '⌋' => "rfloor",
+        '⌈' => "lceil",
+        '⌉' => "rceil",
+        '⟨' | '〈' => "langle",
+        '⟩' | '〉' => "rangle",
+        '∠' => "angle",
+        '△' => "triangle",
+        _ => return None,
     })
 }
 

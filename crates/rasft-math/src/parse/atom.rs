@@ -182,12 +182,34 @@ impl Parser<'_> {
                     return Ok(constant);
                 }
                 self.seen_symbol = true;
+                if let Some(vector) = self.unit_vector(name) {
+                    return Ok(vector);
+                }
                 if name.starts_with("accent:") || matches!(name, "overline" | "mathbb" | "operatorname") {
                     return Ok(Expr::Sym(format!("{name} {}", self.label()?)));
                 }
                 Ok(Expr::Sym(format!("\\{name}")))
             }
         }
+    }
+
+    /// `\hat{\imath}`, `\vec{j}`: the letter alone, as `\mathbf{i}` is read.
+    fn unit_vector(&mut self, name: &str) -> Option<Expr> {
+        if !matches!(name, "accent:hat" | "accent:vec") {
+            return None;
+        }
+        let start = self.at;
+        let vector = match self.label().ok()?.as_str() {
+            "i" | "\\imath" => Expr::I,
+            "j" | "\\jmath" => Expr::Sym("j".to_owned()),
+            "k" => Expr::Sym("k".to_owned()),
+            _ => {
+                self.at = start;
+                self.letters = 0;
+                return None;
+            }
+        };
+        Some(vector)
     }
 
     /// Everything that binds tighter than multiplication.

@@ -71,7 +71,7 @@ pub(super) fn is_greek(word: &str) -> bool {
 }
 
 /// Whether a word is a constant's name.
-pub(super) fn is_constant_name(name: &str) -> bool {
+pub fn is_constant_name(name: &str) -> bool {
     constant_named(name).is_some() || is_greek(name) || name == "sqrt"
 }
 

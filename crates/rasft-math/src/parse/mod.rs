@@ -9,7 +9,7 @@ mod function;
 mod group;
 mod product;
 
-pub use function::is_function_name;
+pub use function::{is_constant_name, is_function_name};
 
 use crate::budget::{Budget, Exhausted};
 use crate::expr::Expr;
