@@ -14,10 +14,9 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 const OP: &str = "linear_cross_entropy";
-/// Rows and vocabulary entries of a forward tile: its logits (768 KiB) stay in the second-level cache.
-const FORWARD: (usize, usize) = (512, 384);
-/// The same for the backward pass, where more rows per visit to the weight's gradient save memory traffic.
-const BACKWARD: (usize, usize) = (1024, 192);
+/// Rows and vocabulary entries of a tile: its logits (768 KiB) and the rows' hidden states stay in the second-level cache.
+const ROWS: usize = 512;
+const ENTRIES: usize = 384;
 /// Parts of the vocabulary whose contributions to dh are summed apart: fixed, so that threads do not matter.
 const PARTS: usize = 16;
 
@@ -86,16 +85,16 @@ struct TileStats {
 }
 
 fn forward(h: &[f32], w: &[f32], d: usize, targets: &[u32]) -> Vec<f32> {
-    let tiles = w.len().div_ceil(FORWARD.1 * d);
+    let tiles = w.len().div_ceil(ENTRIES * d);
     let mut y = vec![0f32; targets.len()];
-    for (chunk, y) in y.chunks_mut(FORWARD.0).enumerate() {
-        let from = chunk * FORWARD.0;
+    for (chunk, y) in y.chunks_mut(ROWS).enumerate() {
+        let from = chunk * ROWS;
         let rows = &h[from * d..(from + y.len()) * d];
         let targets = &targets[from..from + y.len()];
         let stats: Vec<TileStats> = (0..tiles)
             .into_par_iter()
             .with_max_len(1)
-            .map(|tile| tile_stats(rows, &w[tile * FORWARD.1 * d..], d, tile * FORWARD.1, targets))
+            .map(|tile| tile_stats(rows, &w[tile * ENTRIES * d..], d, tile * ENTRIES, targets))
             .collect();
         let mut logits = vec![0f32; y.len()];
         stats.iter().flat_map(|tile| &tile.targets).for_each(|&(row, z)| logits[row] = z);
@@ -107,7 +106,7 @@ fn forward(h: &[f32], w: &[f32], d: usize, targets: &[u32]) -> Vec<f32> {
 }
 
 fn tile_stats(h: &[f32], w: &[f32], d: usize, first: usize, targets: &[u32]) -> TileStats {
-    let (rows, cols) = (targets.len(), FORWARD.1.min(w.len() / d));
+    let (rows, cols) = (targets.len(), ENTRIES.min(w.len() / d));
     let right = Right::Transposed { data: w, ld: d };
     let mut z = gemm_new(rows, cols, d, Left::Rows { data: h, ld: d }, right, Tasks::One);
     let inside = |target: u32| (target as usize).checked_sub(first).filter(|at| *at < cols);
@@ -172,11 +171,11 @@ fn backward(rows: &Rows, w: &[f32], dw: &mut [f32]) -> Vec<f32> {
         return Vec::new();
     }
     let d = rows.h.len() / n;
-    let tiles = w.len().div_ceil(BACKWARD.1 * d);
-    let part_len = tiles.div_ceil(PARTS) * BACKWARD.1 * d;
+    let tiles = w.len().div_ceil(ENTRIES * d);
+    let part_len = tiles.div_ceil(PARTS) * ENTRIES * d;
     let mut dh = Vec::with_capacity(n * d);
-    for from in (0..n).step_by(BACKWARD.0) {
-        let chunk = from..(from + BACKWARD.0).min(n);
+    for from in (0..n).step_by(ROWS) {
+        let chunk = from..(from + ROWS).min(n);
         let len = chunk.len() * d;
         let mut partial = vec![0f32; w.len().div_ceil(part_len) * len];
         let parts = partial.par_chunks_mut(len).zip(w.par_chunks(part_len)).enumerate().with_max_len(1);
@@ -198,14 +197,14 @@ fn part_gradients(rows: &Rows, chunk: std::ops::Range<usize>, w: &[f32], first: 
     let d = dh.len() / n;
     let h = &rows.h[chunk.start * d..chunk.end * d];
     let right = |data| Right::Rows { data, ld: d };
-    let mut z = vec![0f32; n * BACKWARD.1];
-    for (tile, w) in w.chunks(BACKWARD.1 * d).enumerate() {
+    let mut z = vec![0f32; n * ENTRIES];
+    for (tile, w) in w.chunks(ENTRIES * d).enumerate() {
         let cols = w.len() / d;
         let z = &mut z[..n * cols];
         let weights = Right::Transposed { data: w, ld: d };
         gemm_here(n, cols, d, Left::Rows { data: h, ld: d }, weights, z, cols, Start::Zero);
         logit_gradients(z, cols, &rows.log_sums[chunk.clone()], &rows.dy[chunk.clone()]);
-        let tile_first = first + tile * BACKWARD.1;
+        let tile_first = first + tile * ENTRIES;
         for (row, n) in chunk.clone().enumerate() {
             if let Some(at) = (rows.targets[n] as usize).checked_sub(tile_first).filter(|at| *at < cols) {
                 z[row * cols + at] += rows.dy[n];
@@ -213,7 +212,7 @@ fn part_gradients(rows: &Rows, chunk: std::ops::Range<usize>, w: &[f32], first: 
         }
         gemm_here(n, d, cols, Left::Rows { data: z, ld: cols }, right(w), dh, d, Start::Kept);
         if !dw.is_empty() {
-            let dw = &mut dw[tile * BACKWARD.1 * d..][..cols * d];
+            let dw = &mut dw[tile * ENTRIES * d..][..cols * d];
             gemm_here(cols, d, n, Left::Transposed(z), right(h), dw, d, Start::Kept);
         }
     }

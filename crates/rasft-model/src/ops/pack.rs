@@ -46,7 +46,6 @@ pub(crate) unsafe fn copy_rows(src: *const f32, ld: usize, k: usize, cols: usize
         unsafe {
             match cols {
                 NR => copy_array::<NR>(from, to),
-                32 => copy_array::<32>(from, to),
                 16 => copy_array::<16>(from, to),
                 _ => std::ptr::copy_nonoverlapping(from, to, cols),
             }
@@ -54,14 +53,16 @@ pub(crate) unsafe fn copy_rows(src: *const f32, ld: usize, k: usize, cols: usize
     }
 }
 
-/// Copies `N` values; a length the compiler knows becomes a few vector moves.
+/// Copies `N` values in pieces of four, which compile to vector moves where one large piece becomes a call.
 ///
 /// # Safety
 /// Both ends are valid and apart.
 #[inline(always)]
 unsafe fn copy_array<const N: usize>(from: *const f32, to: *mut f32) {
-    // SAFETY: the caller's promise.
-    unsafe { *to.cast::<[f32; N]>() = *from.cast::<[f32; N]>() };
+    for i in (0..N).step_by(4) {
+        // SAFETY: the caller's promise.
+        unsafe { *to.wrapping_add(i).cast::<[f32; 4]>() = *from.wrapping_add(i).cast::<[f32; 4]>() };
+    }
 }
 
 /// Copies `b[k, j]` at `src + j·ld + k` (a weight as stored) to `dst[k·stride + j]`; columns behind are not touched.
