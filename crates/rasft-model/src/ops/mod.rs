@@ -4,9 +4,10 @@
 //! kernel when all its tensors are f32 on the CPU, else the twin.
 //!
 //! Batch invariance: in a forward kernel, the result of a row has the same bits whatever other rows are present, how
-//! many they are, where the row stands, and how many threads run. It holds by construction: each output element is one
-//! chain of fused multiply-adds in the order of k, from 0, whatever the tiling; sums go through 16 lanes by index and
-//! one fixed tree; maxima do not depend on order. The products' bits are the same on every CPU, too. Backward passes give the same bits for any number of threads.
+//! many they are, where the row stands, and how many threads run. It holds by construction: each element of a product is
+//! one chain of fused multiply-adds in the order of k (from 0, or from the bias), whatever the tiling; sums go through 64
+//! lanes by index and one fixed tree; maxima do not depend on order. Backward passes give the same bits for any number
+//! of threads.
 //!
 //! Kernels share their work on rayon's current pool; a loop of many small ops runs faster when it is itself inside
 //! that pool (`rayon::scope`), because each op is then spared a hand-over between threads.
