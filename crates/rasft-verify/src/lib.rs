@@ -1,1 +1,10 @@
-//! rasft-verify
+//! The judge: which verifier a completion goes to, which filters it passes, and the one verdict that comes of it.
+//!
+//! Invariant: a wrong or unreadable answer is a verdict, never an error; an error means that a problem cannot be judged
+//! at all. Whether a completion is correct does not depend on whether it is fit to be trained on.
+//! Absent on purpose: files, and running model-written code.
+
+mod judge;
+
+pub use judge::{JudgeError, JudgeParams, judge_group, judge_pair};
+pub use rasft_math::Report;

@@ -1,0 +1,75 @@
+//! `rasft-store`.
+
+use crate::CommonArgs;
+use crate::session::Cli;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "Examples:
+  # what is in the store
+  rasft-store ls
+
+  # which rollouts, verdicts and models made this checkpoint
+  rasft-store lineage out/quickstart/checkpoints/rasft-3
+
+  # rehash everything; exit code 4 if a byte has changed
+  rasft-store verify
+
+  # what could be removed, and then do it
+  rasft-store gc
+  rasft-store gc --apply";
+
+/// Look into, check, trace and clean the store
+#[derive(Debug, Parser)]
+#[command(name = "rasft-store", version, after_help = EXAMPLES)]
+pub struct StoreCli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: StoreCommand,
+    /// Common flags.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+impl Cli for StoreCli {
+    fn common(&self) -> &CommonArgs {
+        &self.common
+    }
+}
+
+/// What `rasft-store` can do.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// List the results
+    Ls,
+    /// Show one result: parameters, inputs, shards, summary
+    Show {
+        /// A path, or the beginning of a key
+        what: String,
+    },
+    /// Rehash every file and report those that changed
+    Verify,
+    /// Walk from a checkpoint or table back to everything it was made from
+    Lineage {
+        /// A path, or the beginning of a key
+        what: String,
+    },
+    /// List what no view reaches; remove it with --apply
+    Gc {
+        /// Also keep these (paths or beginnings of keys)
+        #[arg(long, value_name = "WHAT")]
+        keep: Vec<String>,
+        /// Remove what is listed
+        #[arg(long)]
+        apply: bool,
+    },
+    /// Print one value of an experiment file, for shell scripts
+    Config {
+        /// The file
+        file: PathBuf,
+        /// Dotted key, such as pipeline.rounds
+        key: String,
+        /// Printed when the key is absent; without it an absent key is an error
+        default: Option<String>,
+    },
+}

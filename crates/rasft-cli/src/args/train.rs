@@ -1,0 +1,169 @@
+//! `rasft-train`.
+
+use super::required;
+use crate::session::Cli;
+use crate::{CommonArgs, Failure};
+use clap::{Args, Parser};
+use rasft_stages::train::{Inputs, Params};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "Examples:
+  # one round of RASFT
+  rasft-train --mixture mixture --model SmolLM2-135M-Instruct --objective rasft --steps 8 --batch-size 32 --out checkpoint
+
+  # the next round goes on with the optimizer's moments and the schedule
+  rasft-train --mixture mixture-1 --model checkpoint --continue checkpoint --objective rasft --steps 8 --schedule-steps 16
+
+  # plain supervised fine-tuning for three epochs
+  rasft-train --mixture experts --model base --objective sft --epochs 3 --learning-rate 2e-5";
+
+/// Train a policy on a mixture of weighted trajectories
+#[derive(Debug, Parser)]
+#[command(name = "rasft-train", version, after_help = EXAMPLES)]
+pub struct TrainCli {
+    /// Stage flags.
+    #[command(flatten)]
+    pub args: TrainArgs,
+    /// Common flags.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+impl Cli for TrainCli {
+    fn common(&self) -> &CommonArgs {
+        &self.common
+    }
+}
+
+/// Flags of `rasft-train`, and the keys of `[train]`.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrainArgs {
+    /// Trajectories to train on (repeatable; read in this order)
+    #[arg(long, value_name = "DATASET")]
+    pub mixture: Vec<PathBuf>,
+    /// Model to start from
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<PathBuf>,
+    /// Start from seeded random weights; the model directory needs no weights then
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub from_scratch: Option<bool>,
+    /// Take optimizer moments and the global step from this checkpoint
+    #[arg(long = "continue", id = "continue", value_name = "CHECKPOINT")]
+    #[serde(rename = "continue")]
+    pub continue_from: Option<PathBuf>,
+    /// rasft, sft, dft or profit [default: rasft]
+    #[arg(long)]
+    pub objective: Option<String>,
+    /// Optimizer steps of this run
+    #[arg(long, conflicts_with = "epochs")]
+    pub steps: Option<u64>,
+    /// Passes over the mixture, instead of --steps [default: 1]
+    #[arg(long)]
+    pub epochs: Option<f64>,
+    /// Sequences per optimizer step [default: 32]
+    #[arg(long)]
+    pub batch_size: Option<usize>,
+    /// Most tokens in one micro-batch [default: 4096]
+    #[arg(long, conflicts_with = "micro_batch_size")]
+    pub micro_batch_tokens: Option<usize>,
+    /// Sequences in one micro-batch, instead of a token budget
+    #[arg(long, value_name = "SEQUENCES")]
+    pub micro_batch_size: Option<usize>,
+    /// Shuffle each epoch instead of following the mixture's order
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub shuffle: Option<bool>,
+    /// Length of the learning-rate schedule over all rounds [default: the last step of this run]
+    #[arg(long, value_name = "TOTAL")]
+    pub schedule_steps: Option<u64>,
+    /// Peak learning rate [default: 5e-5]
+    #[arg(long)]
+    pub learning_rate: Option<f64>,
+    /// Steps of linear warm-up [default: 0]
+    #[arg(long)]
+    pub warmup_steps: Option<u64>,
+    /// cosine, linear or constant [default: cosine]
+    #[arg(long)]
+    pub schedule: Option<String>,
+    /// Decoupled weight decay [default: 0]
+    #[arg(long)]
+    pub weight_decay: Option<f64>,
+    /// No weight decay on norms and biases
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub no_decay_norms: Option<bool>,
+    /// First-moment decay [default: 0.9]
+    #[arg(long)]
+    pub beta1: Option<f64>,
+    /// Second-moment decay [default: 0.999]
+    #[arg(long)]
+    pub beta2: Option<f64>,
+    /// Denominator offset of AdamW [default: 1e-8]
+    #[arg(long)]
+    pub eps: Option<f64>,
+    /// Clip the global gradient norm [default: 1]
+    #[arg(long)]
+    pub max_grad_norm: Option<f64>,
+    /// Lower end of the clipped inverse ratio [default: 0.4]
+    #[arg(long)]
+    pub clip_min: Option<f64>,
+    /// Upper end of the clipped inverse ratio [default: 1.2]
+    #[arg(long)]
+    pub clip_max: Option<f64>,
+    /// global or micro-batch [default: global]
+    #[arg(long)]
+    pub loss_normalization: Option<String>,
+    /// Weights of the written checkpoint: f32 or bf16 [default: f32]
+    #[arg(long, value_name = "f32|bf16")]
+    pub save_dtype: Option<String>,
+}
+
+impl TrainArgs {
+    /// `--epochs` on the command line beats `steps` in the file, and the other way round.
+    pub fn settle_length(mut self, flags: &Self) -> Self {
+        if flags.epochs.is_some() {
+            self.steps = None;
+        }
+        self
+    }
+
+    /// The stage's inputs and parameters.
+    pub fn resolve(&self, seed: u64, device: Option<String>) -> Result<(Inputs, Params), Failure> {
+        if self.mixture.is_empty() {
+            return Err(Failure::usage("missing --mixture: the trajectories to train on\nhint: `rasft-score mixture` writes them"));
+        }
+        let inputs = Inputs {
+            mixture: self.mixture.clone(),
+            model: required(&self.model, "model", "the model to start from")?,
+            continue_from: self.continue_from.clone(),
+        };
+        let d = Params::default();
+        let params = Params {
+            from_scratch: self.from_scratch.unwrap_or(d.from_scratch),
+            objective: self.objective.clone().unwrap_or(d.objective),
+            steps: self.steps,
+            epochs: if self.steps.is_some() { None } else { Some(self.epochs.unwrap_or(1.0)) },
+            batch_size: self.batch_size.unwrap_or(d.batch_size),
+            micro_batch_tokens: self.micro_batch_tokens.unwrap_or(d.micro_batch_tokens),
+            micro_batch_size: self.micro_batch_size,
+            shuffle: self.shuffle.unwrap_or(d.shuffle),
+            schedule_steps: self.schedule_steps,
+            learning_rate: self.learning_rate.unwrap_or(d.learning_rate),
+            warmup_steps: self.warmup_steps.unwrap_or(d.warmup_steps),
+            schedule: self.schedule.clone().unwrap_or(d.schedule),
+            weight_decay: self.weight_decay.unwrap_or(d.weight_decay),
+            no_decay_norms: self.no_decay_norms.unwrap_or(d.no_decay_norms),
+            beta1: self.beta1.unwrap_or(d.beta1),
+            beta2: self.beta2.unwrap_or(d.beta2),
+            eps: self.eps.unwrap_or(d.eps),
+            max_grad_norm: self.max_grad_norm.unwrap_or(d.max_grad_norm),
+            clip_min: self.clip_min.unwrap_or(d.clip_min),
+            clip_max: self.clip_max.unwrap_or(d.clip_max),
+            loss_normalization: self.loss_normalization.clone().unwrap_or(d.loss_normalization),
+            save_dtype: self.save_dtype.clone().unwrap_or(d.save_dtype),
+            seed,
+            device,
+        };
+        Ok((inputs, params))
+    }
+}

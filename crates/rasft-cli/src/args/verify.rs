@@ -1,0 +1,90 @@
+//! `rasft-verify`.
+
+use super::required;
+use crate::session::Cli;
+use crate::{CommonArgs, Failure};
+use clap::{Args, Parser, Subcommand};
+use rasft_stages::verify::{Inputs, Params};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "Examples:
+  # verdicts of rollouts
+  rasft-verify --rollouts rollouts --problems problems --out verdicts
+
+  # any Parquet file with the columns gold and response
+  rasft-verify --pairs answers.parquet --out judged
+
+  # one answer, with the reason
+  rasft-verify answer --gold '\\frac{1}{2}' --response 'so we get \\boxed{0.5}'";
+
+/// Judge completions: is the answer right, and is the text fit to train on
+#[derive(Debug, Parser)]
+#[command(name = "rasft-verify", version, after_help = EXAMPLES, args_conflicts_with_subcommands = false)]
+pub struct VerifyCli {
+    /// What else than judging a table.
+    #[command(subcommand)]
+    pub command: Option<VerifyCommand>,
+    /// Stage flags.
+    #[command(flatten)]
+    pub args: VerifyArgs,
+    /// Common flags.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+impl Cli for VerifyCli {
+    fn common(&self) -> &CommonArgs {
+        &self.common
+    }
+}
+
+/// Side commands.
+#[derive(Debug, Subcommand)]
+pub enum VerifyCommand {
+    /// Judge one answer and say why
+    Answer(AnswerArgs),
+}
+
+/// Flags of `rasft-verify answer`.
+#[derive(Debug, Args)]
+pub struct AnswerArgs {
+    /// The gold answer
+    #[arg(long)]
+    pub gold: String,
+    /// The completion
+    #[arg(long, conflicts_with = "response_file", required_unless_present = "response_file")]
+    pub response: Option<String>,
+    /// A file with the completion
+    #[arg(long, value_name = "FILE")]
+    pub response_file: Option<PathBuf>,
+}
+
+/// Flags of `rasft-verify`, and the keys of `[verify]`.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VerifyArgs {
+    /// Rollouts to judge
+    #[arg(long, value_name = "DATASET")]
+    pub rollouts: Option<PathBuf>,
+    /// The problems they solve
+    #[arg(long, value_name = "DATASET")]
+    pub problems: Option<PathBuf>,
+    /// Instead: any Parquet data with the columns `gold` and `response`
+    #[arg(long, value_name = "DATASET", conflicts_with_all = ["rollouts", "problems"])]
+    pub pairs: Option<PathBuf>,
+}
+
+impl VerifyArgs {
+    /// The stage's inputs and parameters.
+    pub fn resolve(&self) -> Result<(Inputs, Params), Failure> {
+        let inputs = match &self.pairs {
+            Some(pairs) => Inputs::Pairs(pairs.clone()),
+            None => Inputs::Rollouts {
+                rollouts: required(&self.rollouts, "rollouts", "the rollouts to judge")?,
+                problems: required(&self.problems, "problems", "the problems they solve")?,
+            },
+        };
+        Ok((inputs, Params::default()))
+    }
+}

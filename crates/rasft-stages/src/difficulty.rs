@@ -1,0 +1,313 @@
+//! `rasft-score difficulty`: loss of each expert solution under the current policy, its place in the moving window,
+//! and what this round does with it (algorithm.md §1–§5).
+//!
+//! A round scores a slice of the problems plus the hard pool of the round before. Rows come in problem order.
+
+use crate::job::Job;
+use crate::policy::Policy;
+use crate::produce::{Product, produce};
+use crate::prompt::{PromptParams, Prompter};
+use crate::trajectories::{expert_item, score_items};
+use crate::{Ctx, Error, Outputs, Slice};
+use rasft_data::{Counts, DataSet};
+use rasft_method::Profile;
+use rasft_method::calibration::{Quantiles, Thresholds, calibrate};
+use rasft_method::hard_pool::{Probe, leaves, probe};
+use rasft_method::routing::route;
+use rasft_method::selection::{self, DrawKey};
+use rasft_method::window::Window;
+use rasft_model::item::{Item, ItemCounts, ItemOptions, OnLong};
+use rasft_types::{DifficultyRow, Problem, Route, RouteAction, Solvability};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+const STAGE: &str = "difficulty";
+const VERSION: u32 = 1;
+
+/// Paths of the stage's inputs.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// Problems with expert solutions.
+    pub problems: PathBuf,
+    /// Current policy.
+    pub model: PathBuf,
+    /// Difficulty table whose thresholds hold for the whole run.
+    pub calibration: Option<PathBuf>,
+    /// Difficulty table of the round before.
+    pub hard_pool: Option<PathBuf>,
+    /// Solvability table of the round before.
+    pub solved: Option<PathBuf>,
+}
+
+/// Parameters of the stage.
+#[derive(Debug, Clone, Serialize)]
+pub struct Params {
+    /// The round's problems.
+    pub slice: Option<Slice>,
+    /// α of the window.
+    pub progress_fraction: f64,
+    /// Empty the hard pool into expert training.
+    pub flush: bool,
+    /// Which rule lets solved problems leave the hard pool.
+    pub profile: Profile,
+    /// Round of the experiment.
+    pub round: u32,
+    /// Share of window problems rolled out.
+    pub main_rollout_ratio: f64,
+    /// Share of the hard pool probed.
+    pub hard_probe_ratio: f64,
+    /// Losses that calibrate, at most; 0 for all.
+    pub calibration_sample_size: usize,
+    /// Quantile of the easy floor.
+    pub easy_floor_q: f64,
+    /// Quantile of the window's first lower end.
+    pub start_low_q: f64,
+    /// Quantile of the window's first upper end.
+    pub start_high_q: f64,
+    /// Quantile of the window's last lower end.
+    pub end_low_q: f64,
+    /// Quantile of the window's last upper end.
+    pub end_high_q: f64,
+    /// Quantile of the hard pool's ceiling.
+    pub hard_probe_ceiling_q: f64,
+    /// Longest sequence, tokens.
+    pub max_length: usize,
+    /// How problems are put.
+    pub prompt: PromptParams,
+    /// Seed of the selection.
+    pub seed: u64,
+    /// Where the policy runs.
+    #[serde(skip)]
+    pub device: Option<String>,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            slice: None,
+            progress_fraction: 0.0,
+            flush: false,
+            profile: Profile::Reference,
+            round: 0,
+            main_rollout_ratio: 0.35,
+            hard_probe_ratio: 0.03,
+            calibration_sample_size: 1000,
+            easy_floor_q: 0.10,
+            start_low_q: 0.20,
+            start_high_q: 0.45,
+            end_low_q: 0.50,
+            end_high_q: 0.75,
+            hard_probe_ceiling_q: 0.90,
+            max_length: 2048,
+            prompt: PromptParams::default(),
+            seed: 42,
+            device: None,
+        }
+    }
+}
+
+impl Params {
+    /// Key of one of the round's random draws.
+    fn draw<'a>(&self, purpose: &'a str) -> DrawKey<'a> {
+        DrawKey { seed: self.seed, round: self.round, purpose }
+    }
+}
+
+/// Runs the stage.
+///
+/// # Errors
+/// Bad inputs, a policy that cannot be loaded, no problem that can be scored.
+pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
+    ctx.no_shard(STAGE)?;
+    if !(0.0..=1.0).contains(&params.progress_fraction) {
+        return Err(Error::usage(format!("--progress-fraction {}: expected 0 to 1", params.progress_fraction)));
+    }
+    let mut job = Job::new(STAGE, VERSION, params)?;
+    let problems = job.data(ctx, "problems", &inputs.problems)?;
+    let calibration = job.optional_data(ctx, "calibration", inputs.calibration.as_deref())?;
+    let pool = job.optional_data(ctx, "hard_pool", inputs.hard_pool.as_deref())?;
+    let solved = job.optional_data(ctx, "solved", inputs.solved.as_deref())?;
+    let policy = job.policy(ctx, "model", &inputs.model)?;
+    let prompter = Prompter::open(&policy, &params.prompt)?;
+    produce(ctx, &job, |dir, key| {
+        let all = problems.non_empty()?.read_all::<Problem>()?;
+        let pool = pooled(pool.as_ref(), solved.as_ref(), params.profile)?;
+        let slice: BTreeSet<&str> = Slice::of(params.slice, &all)?.iter().map(|p| p.problem_id.as_str()).collect();
+        let probed = probed(&pool, &slice, params);
+        let scored: Vec<&Problem> = all
+            .iter()
+            .filter(|p| slice.contains(p.problem_id.as_str()) || probed.contains(p.problem_id.as_str()))
+            .collect();
+        let mut counts = ItemCounts::default();
+        let losses = losses(ctx, &policy, &prompter, params, &scored, &mut counts)?;
+        let thresholds = thresholds(calibration.as_ref(), &losses, &slice, params)?;
+        let window = Window::at(&thresholds, params.progress_fraction);
+        let round = Round { params, window, slice, pool: &pool, probed, losses: &losses };
+        let rows = round.rows(&all);
+        let summary = summarise(&rows, &thresholds, &window)?;
+        let n_out = rows.len() as u64;
+        let rejected = [("too_long", counts.n_too_long), ("prompt_too_long", counts.n_prompt_too_long), ("empty", counts.n_empty)];
+        // Unscored problems stay in the table as `never`: they are counted, not lost.
+        let n_rejected = rejected.into_iter().filter(|(_, n)| *n > 0).map(|(why, n)| (format!("not_scored_{why}"), n)).collect();
+        let counts = Counts { n_in: n_out, n_out, n_rejected };
+        Ok(Product { counts: Some(counts), ..Product::table(dir, key, &rows, summary)? })
+    })
+}
+
+/// The hard pool that this round begins with: id to the last known row.
+fn pooled(pool: Option<&DataSet>, solved: Option<&DataSet>, profile: Profile) -> Result<BTreeMap<String, DifficultyRow>, Error> {
+    let Some(pool) = pool else { return Ok(BTreeMap::new()) };
+    let mut rows: BTreeMap<String, DifficultyRow> = pool
+        .read_all::<DifficultyRow>()?
+        .into_iter()
+        .filter(|r| r.in_hard_pool)
+        .map(|r| (r.problem_id.clone(), r))
+        .collect();
+    if let Some(solved) = solved {
+        for row in solved.read_columns::<Solvability>(&["problem_id", "n_correct", "fallback"])?.all()? {
+            if leaves(&row, profile) {
+                rows.remove(&row.problem_id);
+            }
+        }
+    }
+    Ok(rows)
+}
+
+fn probed(pool: &BTreeMap<String, DifficultyRow>, slice: &BTreeSet<&str>, params: &Params) -> BTreeSet<String> {
+    let ids: Vec<&str> = pool.keys().map(String::as_str).filter(|id| !slice.contains(id)).collect();
+    let k = selection::probe_count(ids.len(), params.hard_probe_ratio);
+    selection::choose(&ids, k, params.draw("probe")).into_iter().map(|i| ids[i].to_owned()).collect()
+}
+
+/// Loss and response tokens of each problem's expert; absent where it cannot be scored.
+type Losses = BTreeMap<String, (f32, u32)>;
+
+fn losses(
+    ctx: &Ctx,
+    policy: &Policy,
+    prompter: &Prompter,
+    params: &Params,
+    problems: &[&Problem],
+    counts: &mut ItemCounts,
+) -> Result<Losses, Error> {
+    let options = ItemOptions { max_length: params.max_length, on_long: OnLong::Drop };
+    let (mut ids, mut items): (Vec<&str>, Vec<Item>) = (Vec::new(), Vec::new());
+    for problem in problems {
+        if let Ok(item) = expert_item(prompter, problem, &options, counts)? {
+            ids.push(&problem.problem_id);
+            items.push(item);
+        }
+    }
+    if items.is_empty() {
+        return Err(Error::bad_input(format!(
+            "no problem can be scored: {} experts are longer than --max-length {}, {} prompts fill it, {} problems have no expert solution\nhint: raise --max-length, or import problems with solutions",
+            counts.n_too_long, params.max_length, counts.n_prompt_too_long, counts.n_empty
+        )));
+    }
+    let scores = score_items(ctx, policy, params.device.as_deref(), "difficulty", &items.iter().collect::<Vec<_>>())?;
+    Ok(ids.iter().zip(scores).map(|(id, s)| ((*id).to_owned(), (-s.mean_logprob, s.n_tokens as u32))).collect())
+}
+
+/// Thresholds of the whole run: those of the calibration table, else from this slice's losses.
+fn thresholds(calibration: Option<&DataSet>, losses: &Losses, slice: &BTreeSet<&str>, params: &Params) -> Result<Thresholds, Error> {
+    let quantiles = Quantiles {
+        easy_floor_q: params.easy_floor_q,
+        start_low_q: params.start_low_q,
+        start_high_q: params.start_high_q,
+        end_low_q: params.end_low_q,
+        end_high_q: params.end_high_q,
+        hard_probe_ceiling_q: params.hard_probe_ceiling_q,
+    };
+    let (sample, from) = match calibration {
+        Some(data) => {
+            let carried = data.manifest().map(|m| m.summary["thresholds"].clone());
+            if let Some(known) = carried.and_then(|t| serde_json::from_value(t).ok()) {
+                return Ok(known);
+            }
+            let rows = data.read_columns::<DifficultyRow>(&["problem_id", "expert_nll"])?.all()?;
+            let sample: Vec<(String, f32)> = rows.into_iter().map(|r| (r.problem_id, r.expert_nll)).collect();
+            (sample, data.path().display().to_string())
+        }
+        None => {
+            let own = losses.iter().filter(|(id, _)| slice.contains(id.as_str()));
+            (own.map(|(id, (d, _))| (id.clone(), *d)).collect(), "this slice".to_owned())
+        }
+    };
+    let ids: Vec<&str> = sample.iter().map(|(id, _)| id.as_str()).collect();
+    let k = if params.calibration_sample_size == 0 { ids.len() } else { params.calibration_sample_size };
+    let chosen: Vec<f32> = selection::choose(&ids, k, DrawKey { round: 0, ..params.draw("calibration") }).into_iter().map(|i| sample[i].1).collect();
+    calibrate(&chosen, &quantiles).map_err(|e| Error::bad_input(format!("cannot calibrate the window from {from}: {e}")))
+}
+
+/// One round's view of every problem that takes part.
+struct Round<'a> {
+    params: &'a Params,
+    window: Window,
+    slice: BTreeSet<&'a str>,
+    pool: &'a BTreeMap<String, DifficultyRow>,
+    probed: BTreeSet<String>,
+    losses: &'a Losses,
+}
+
+impl Round<'_> {
+    fn rows(&self, problems: &[Problem]) -> Vec<DifficultyRow> {
+        let mut rows: Vec<DifficultyRow> = problems.iter().filter_map(|p| self.row(p)).collect();
+        // Of the window's problems only some are rolled out; the others train on their expert.
+        let mid: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].route == Route::Mid && self.slice.contains(rows[i].problem_id.as_str())).collect();
+        let ids: Vec<&str> = mid.iter().map(|&i| rows[i].problem_id.as_str()).collect();
+        let k = selection::main_count(ids.len(), self.params.main_rollout_ratio);
+        let chosen = selection::choose(&ids, k, self.params.draw("main"));
+        for i in chosen {
+            rows[mid[i]].action = RouteAction::Rollout;
+        }
+        rows
+    }
+
+    fn row(&self, problem: &Problem) -> Option<DifficultyRow> {
+        let id = problem.problem_id.as_str();
+        let loss = self.losses.get(id);
+        if self.slice.contains(id) {
+            let (d, expert_tokens) = loss.copied().unwrap_or((f32::NAN, 0));
+            let route = route(f64::from(d), &self.window);
+            let in_hard_pool = route == Route::Hard && !self.params.flush;
+            return Some(DifficultyRow { problem_id: id.to_owned(), expert_tokens, expert_nll: d, route, action: RouteAction::Expert, in_hard_pool });
+        }
+        let before = self.pool.get(id)?;
+        let (d, expert_tokens) = loss.copied().unwrap_or((before.expert_nll, before.expert_tokens));
+        let (action, in_hard_pool) = self.pool_action(id, d);
+        let route = route(f64::from(d), &self.window);
+        Some(DifficultyRow { problem_id: id.to_owned(), expert_tokens, expert_nll: d, route, action, in_hard_pool })
+    }
+
+    /// What happens to a problem of the pool (algorithm.md §5.5), and whether it stays there.
+    fn pool_action(&self, id: &str, d: f32) -> (RouteAction, bool) {
+        let decided = self.probed.contains(id).then(|| probe(f64::from(d), &self.window));
+        match decided {
+            Some(Probe::Released) => (RouteAction::Expert, false),
+            Some(Probe::RollOut) => (RouteAction::Probe, true),
+            Some(Probe::Stays) | None if self.params.flush => (RouteAction::Expert, false),
+            Some(Probe::Stays) | None => (RouteAction::Defer, true),
+        }
+    }
+}
+
+fn summarise(rows: &[DifficultyRow], thresholds: &Thresholds, window: &Window) -> Result<Value, Error> {
+    let mut routes: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut actions: BTreeMap<&str, u64> = BTreeMap::new();
+    for row in rows {
+        *routes.entry(row.route.as_str()).or_default() += 1;
+        *actions.entry(row.action.as_str()).or_default() += 1;
+    }
+    let finite: Vec<f64> = rows.iter().map(|r| f64::from(r.expert_nll)).filter(|d| d.is_finite()).collect();
+    Ok(json!({
+        "problems": rows.len(),
+        "routes": routes,
+        "actions": actions,
+        "hard_pool": rows.iter().filter(|r| r.in_hard_pool).count(),
+        "mean_expert_nll": finite.iter().sum::<f64>() / finite.len().max(1) as f64,
+        "thresholds": thresholds,
+        "window": window,
+    }))
+}

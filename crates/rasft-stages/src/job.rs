@@ -1,0 +1,64 @@
+//! What a stage is about to compute: the fields of its key, and where its inputs were.
+
+use crate::policy::Policy;
+use crate::{Ctx, Error};
+use rasft_data::{DataSet, InputRef};
+use rasft_store::KeyParams;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Key fields and input paths of one stage run.
+pub struct Job {
+    /// The key's fields.
+    pub key: KeyParams,
+    paths: BTreeMap<String, String>,
+}
+
+impl Job {
+    /// A job of `stage` with every parameter that shapes its output.
+    pub fn new(stage: &str, version: u32, params: &impl Serialize) -> Result<Self, Error> {
+        let Value::Object(params) =
+            serde_json::to_value(params).map_err(|e| Error::runtime(format!("{stage}: cannot write its parameters: {e}")))?
+        else {
+            return Err(Error::runtime(format!("{stage}: its parameters are not named")));
+        };
+        let key = KeyParams { stage: stage.to_owned(), stage_version: version, params, inputs: BTreeMap::new() };
+        Ok(Self { key, paths: BTreeMap::new() })
+    }
+
+    /// Names an input by content; its path is for people only.
+    pub fn input(&mut self, name: &str, hash: &str, path: &Path) {
+        self.key.inputs.insert(name.to_owned(), hash.to_owned());
+        self.paths.insert(name.to_owned(), path.display().to_string());
+    }
+
+    /// Opens a data set and names it as an input.
+    pub fn data(&mut self, ctx: &Ctx, name: &str, path: &Path) -> Result<DataSet, Error> {
+        let data = DataSet::open(path)?;
+        let hash = data.content_hash_with(&mut |file| ctx.store.file_hash(file).map_err(Error::from))?;
+        self.input(name, &hash, path);
+        Ok(data)
+    }
+
+    /// [`Job::data`] for an input that may be absent.
+    pub fn optional_data(&mut self, ctx: &Ctx, name: &str, path: Option<&Path>) -> Result<Option<DataSet>, Error> {
+        path.map(|p| self.data(ctx, name, p)).transpose()
+    }
+
+    /// Opens a model and names it as an input.
+    pub fn policy(&mut self, ctx: &Ctx, name: &str, path: &Path) -> Result<Policy, Error> {
+        let policy = Policy::open(path, ctx.store)?;
+        self.input(name, policy.input_hash(), path);
+        Ok(policy)
+    }
+
+    /// The manifest's list of inputs.
+    pub fn input_refs(&self) -> BTreeMap<String, InputRef> {
+        let reference = |(name, hash): (&String, &String)| {
+            (name.clone(), InputRef { hash: hash.clone(), path: self.paths.get(name).cloned() })
+        };
+        self.key.inputs.iter().map(reference).collect()
+    }
+}

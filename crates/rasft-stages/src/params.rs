@@ -1,0 +1,85 @@
+//! Parameters that several stages share.
+
+use crate::Error;
+use rasft_types::Problem;
+use serde::{Deserialize, Serialize};
+
+/// How completions are sampled. Everything here shapes the result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SamplingParams {
+    /// Samples per problem.
+    pub n: u32,
+    /// 0 takes the most likely token.
+    pub temperature: f64,
+    /// Nucleus mass.
+    pub top_p: f64,
+    /// Most likely tokens kept; 0 keeps all.
+    pub top_k: u32,
+    /// Least probability relative to the most likely token.
+    pub min_p: f64,
+    /// 1 is none.
+    pub repetition_penalty: f64,
+    /// Longest completion, tokens.
+    pub max_new_tokens: u32,
+    /// Longest prompt plus completion, tokens.
+    pub max_length: Option<u32>,
+    /// Texts that end a completion.
+    pub stop: Vec<String>,
+}
+
+impl SamplingParams {
+    /// Defaults of rollouts: algorithm.md §5 and §15.
+    pub fn rollout() -> Self {
+        Self {
+            n: 3,
+            temperature: 0.9,
+            top_p: 0.95,
+            top_k: 0,
+            min_p: 0.0,
+            repetition_penalty: 1.1,
+            max_new_tokens: 1024,
+            max_length: Some(2048),
+            stop: Vec::new(),
+        }
+    }
+
+    /// Defaults of evaluation: one greedy sample.
+    pub fn eval() -> Self {
+        Self { n: 1, temperature: 0.0, top_p: 1.0, repetition_penalty: 1.0, ..Self::rollout() }
+    }
+}
+
+/// `COUNT` problems from `START` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    /// First problem, 0-based.
+    pub start: usize,
+    /// Number of problems.
+    pub count: usize,
+}
+
+impl std::str::FromStr for Slice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("--slice {text}: expected START:COUNT, such as 128:64 for problems 128 to 191");
+        let (start, count) = text.split_once(':').ok_or_else(wrong)?;
+        let (start, count) = (start.parse().map_err(|_| wrong())?, count.parse().map_err(|_| wrong())?);
+        if count == 0 { Err(wrong()) } else { Ok(Self { start, count }) }
+    }
+}
+
+impl Slice {
+    /// The rows of the slice; a slice that reaches past the end is cut, one that begins there is an error.
+    pub fn of<'a>(slice: Option<Self>, problems: &'a [Problem]) -> Result<&'a [Problem], Error> {
+        let Some(Self { start, count }) = slice else { return Ok(problems) };
+        if start >= problems.len() {
+            return Err(Error::bad_input(format!(
+                "--slice {start}:{count} begins after the last of {} problems\nhint: import more problems, or run fewer rounds",
+                problems.len()
+            )));
+        }
+        Ok(&problems[start..problems.len().min(start + count)])
+    }
+}

@@ -1,0 +1,87 @@
+//! A model as a stage sees it: a directory, its identity, and its weights when they are needed.
+
+use crate::Error;
+use candle_core::Device;
+use rasft_data::{DataError, MANIFEST_FILE, Manifest, hash_file};
+use rasft_model::{Decoder, LoadOptions, ModelDir};
+use rasft_store::Store;
+use std::path::Path;
+
+/// A model directory and the content hash of all its files.
+pub struct Policy {
+    dir: ModelDir,
+    id: String,
+    input_hash: String,
+}
+
+impl Policy {
+    /// Opens a model directory and hashes it (from the store's stat cache where nothing changed).
+    pub fn open(path: &Path, store: &Store) -> Result<Self, Error> {
+        Self::identify(ModelDir::open(path)?, path, store)
+    }
+
+    /// As [`Policy::open`], for a directory that may have no weights yet.
+    pub fn open_without_weights(path: &Path, store: &Store) -> Result<Self, Error> {
+        Self::identify(ModelDir::open_tokenizer_only(path)?, path, store)
+    }
+
+    fn identify(dir: ModelDir, path: &Path, store: &Store) -> Result<Self, Error> {
+        let id = store.files_hash(&dir.files_for_hash())?;
+        // A checkpoint of ours is an input by its manifest, so that lineage finds what made it.
+        let own = path.join(MANIFEST_FILE).exists();
+        let input_hash = if own { store.input_ref(path)?.hash } else { id.clone() };
+        Ok(Self { dir, id, input_hash })
+    }
+
+    /// blake3 over names and contents of the model's files, 64 hex digits: the `policy_id` and `model_id` of the tables.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The hash under which the model enters keys and manifests.
+    pub fn input_hash(&self) -> &str {
+        &self.input_hash
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &ModelDir {
+        &self.dir
+    }
+
+    /// Checks every file of a checkpoint of ours against its manifest. Directories from elsewhere carry no hashes.
+    pub fn verify(&self) -> Result<(), Error> {
+        let path = self.dir.path();
+        if !path.join(MANIFEST_FILE).exists() {
+            return Ok(());
+        }
+        let manifest = Manifest::read(path)?;
+        for (file, _, expected) in manifest.all_files() {
+            let file = path.join(file);
+            let actual = hash_file(&file)?;
+            if actual != expected {
+                let (expected, actual) = (format!("blake3 {expected}"), format!("blake3 {actual}"));
+                return Err(DataError::Corrupt { file, expected, actual }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Verifies the files and loads the weights for inference.
+    pub fn load(&self, device: Option<&str>) -> Result<Decoder, Error> {
+        self.verify()?;
+        Ok(Decoder::load(&self.dir, &LoadOptions { device: parse_device(device)?, ..LoadOptions::default() })?)
+    }
+}
+
+/// `cpu`, `cuda[:i]` or `metal`.
+pub fn parse_device(name: Option<&str>) -> Result<Device, Error> {
+    let missing = |feature: &str| {
+        Error::usage(format!("--device {}: this build has no support for it\nhint: build with `--features {feature}`", name.unwrap_or_default()))
+    };
+    match name.unwrap_or("cpu") {
+        "cpu" => Ok(Device::Cpu),
+        cuda if cuda == "cuda" || cuda.starts_with("cuda:") => Err(missing("cuda")),
+        "metal" => Err(missing("metal")),
+        other => Err(Error::usage(format!("--device {other}: expected cpu, cuda, cuda:I or metal"))),
+    }
+}
