@@ -44,8 +44,8 @@ fn main() -> Result<()> {
     write(out, "generation_config.json", &pretty_json(&json!({ "eos_token_id": eos, "pad_token_id": pad }))?)?;
     // The Qwen2 architecture at a size that a laptop trains in minutes.
     write(out, "config.json", &pretty_json(&json!({
-        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu", "hidden_size": 192,
-        "intermediate_size": 512, "num_hidden_layers": 5, "num_attention_heads": 6, "num_key_value_heads": 2,
+        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu", "hidden_size": 160,
+        "intermediate_size": 448, "num_hidden_layers": 4, "num_attention_heads": 5, "num_key_value_heads": 1,
         "max_position_embeddings": 512, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true,
         "vocab_size": vocab, "eos_token_id": eos, "pad_token_id": pad, "initializer_range": 0.02,
         "use_sliding_window": false, "torch_dtype": "bfloat16",

@@ -63,6 +63,8 @@ pub struct Inputs {
 pub struct Params {
     /// Name of the data set in the `source` column.
     pub name: Option<String>,
+    /// Leave out this many problems at the beginning.
+    pub skip: Option<usize>,
     /// At most this many problems.
     pub limit: Option<usize>,
     /// This many, chosen by seed.
@@ -71,6 +73,13 @@ pub struct Params {
     pub drop_contaminated: bool,
     /// Seed of the sample, and of the synthetic world.
     pub seed: u64,
+}
+
+impl Params {
+    /// The limit counts from behind the skipped problems.
+    fn limit_with_skip(&self) -> Option<usize> {
+        self.limit.map(|limit| limit.saturating_add(self.skip.unwrap_or(0)))
+    }
 }
 
 /// Runs the stage.
@@ -100,11 +109,13 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     }
     produce(ctx, &job, |dir, key| {
         let mut imported = read(&inputs.source, params, ctx)?;
+        let n_skipped = params.skip.unwrap_or(0).min(imported.problems.len());
+        imported.problems.drain(..n_skipped);
         let report = Report::of(&mut imported, &benches, params)?;
         if imported.problems.is_empty() {
             return Err(Error::bad_input(format!("{}: no problem is left of {} records\nhint: {}", place(&inputs.source), imported.n_in, report.advice())));
         }
-        write(dir, key, &imported, &report)
+        write(dir, key, &imported, &report, n_skipped)
     })
 }
 
@@ -137,7 +148,7 @@ fn read(source: &Source, params: &Params, ctx: &Ctx) -> Result<Imported, Error> 
                 source: params.name.clone(),
                 map: map.clone(),
                 final_answer: *final_answer,
-                limit: params.limit,
+                limit: params.limit_with_skip(),
                 sample: params.sample,
                 seed: params.seed,
                 bad_rows: if ctx.skip_bad_rows { BadRows::Skip } else { BadRows::Fail },
@@ -168,7 +179,7 @@ fn distinct(rows: Vec<Problem>, params: &Params) -> Imported {
             imported.repeated.push(rasft_problems::RepeatedRow { source_file: PathBuf::new(), source_row: i as u64, problem_id: problem.problem_id });
         }
     }
-    imported.problems.truncate(params.limit.unwrap_or(usize::MAX));
+    imported.problems.truncate(params.limit_with_skip().unwrap_or(usize::MAX));
     imported
 }
 
@@ -208,12 +219,13 @@ impl Report {
     }
 }
 
-fn write(dir: &Path, key: &str, imported: &Imported, report: &Report) -> Result<Product, Error> {
+fn write(dir: &Path, key: &str, imported: &Imported, report: &Report, n_skipped: usize) -> Result<Product, Error> {
     let mut n_rejected: BTreeMap<String, u64> = BTreeMap::new();
     for (why, n) in [
         ("repeated", imported.repeated.len() as u64),
         ("bad_row", imported.rejects.len() as u64),
         ("not_sampled", imported.n_unsampled),
+        ("skipped_at_the_beginning", n_skipped as u64),
         ("contaminated", report.n_dropped as u64),
     ] {
         if n > 0 {

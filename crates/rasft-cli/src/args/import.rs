@@ -65,7 +65,10 @@ pub struct ImportArgs {
     /// How expert solutions end: boxed or as-is [default: the format's]
     #[arg(long, value_name = "boxed|as-is")]
     pub final_answer: Option<String>,
-    /// Only the first N problems
+    /// Leave out the first N problems, e.g. those set aside for something else
+    #[arg(long, value_name = "N", conflicts_with = "sample")]
+    pub skip: Option<usize>,
+    /// Only the first N problems (behind the skipped ones)
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
     /// N problems chosen by seed
@@ -114,6 +117,7 @@ impl ImportArgs {
         };
         let params = Params {
             name: self.source.clone(),
+            skip: self.skip,
             limit: self.limit,
             sample: self.sample,
             drop_contaminated: self.drop_contaminated.unwrap_or(false),
