@@ -20,7 +20,8 @@ fn args(list: &[&str]) -> Vec<String> {
 fn data_cases(bench: &Bench) -> Vec<Case> {
     let problems = bench.problems(4);
     let model = quickstart_model().display().to_string();
-    let malformed = bench.write("bad.jsonl", "{\"question\": \"1+1?\", \"answer\": \"2\"}\n{\"question\": \"2+2?\", \n");
+    let malformed =
+        bench.write("bad.jsonl", "{\"question\": \"1+1?\", \"answer\": \"2\"}\n{\"question\": \"2+2?\", \n");
     let missing_field = bench.write("field.jsonl", "{\"q\": \"1+1?\", \"answer\": \"2 #### 2\"}\n");
     let text = bench.write("table.parquet", "not parquet at all");
     let good = std::fs::read(std::path::Path::new(&problems).join("part-00000.parquet")).expect("shard");
@@ -36,39 +37,159 @@ fn data_cases(bench: &Bench) -> Vec<Case> {
     let empty_file = bench.write("empty.jsonl", "");
     let empty_dir = empty_dir.display().to_string();
     vec![
-        Case { name: "malformed JSON line", binary: "rasft-import", args: args(&["gsm8k", "--in", &malformed]), code: 3, says: &["bad.jsonl", "2"] },
-        Case { name: "missing field", binary: "rasft-import", args: args(&["gsm8k", "--in", &missing_field]), code: 3, says: &["field.jsonl", "question"] },
-        Case { name: "empty source", binary: "rasft-import", args: args(&["gsm8k", "--in", &empty_file]), code: 3, says: &["empty.jsonl"] },
-        Case { name: "unknown format", binary: "rasft-import", args: args(&["gsm9k", "--in", &empty_file]), code: 2, says: &["gsm9k", "gsm8k"] },
-        Case { name: "no such file", binary: "rasft-import", args: args(&["gsm8k", "--in", "absent.jsonl"]), code: 3, says: &["absent.jsonl"] },
-        Case { name: "not parquet", binary: "rasft-rollout", args: args(&["--problems", &text, "--model", &model]), code: 3, says: &["table.parquet", "not a Parquet file"] },
-        Case { name: "truncated parquet", binary: "rasft-rollout", args: args(&["--problems", &truncated, "--model", &model]), code: 4, says: &["cut.parquet"] },
-        Case { name: "flipped bit", binary: "rasft-rollout", args: args(&["--problems", &flipped, "--model", &model]), code: 4, says: &["part-00000.parquet", "expected", "actual"] },
-        Case { name: "empty data set", binary: "rasft-rollout", args: args(&["--problems", &empty_dir, "--model", &model]), code: 3, says: &["holds no Parquet file"] },
-        Case { name: "wrong table", binary: "rasft-verify", args: args(&["--rollouts", &problems, "--problems", &problems]), code: 3, says: &["\"problems\"", "\"rollouts\""] },
-        Case { name: "missing column", binary: "rasft-verify", args: args(&["--pairs", &problems]), code: 3, says: &["gold"] },
+        Case {
+            name: "malformed JSON line",
+            binary: "rasft-import",
+            args: args(&["gsm8k", "--in", &malformed]),
+            code: 3,
+            says: &["bad.jsonl", "2"],
+        },
+        Case {
+            name: "missing field",
+            binary: "rasft-import",
+            args: args(&["gsm8k", "--in", &missing_field]),
+            code: 3,
+            says: &["field.jsonl", "question"],
+        },
+        Case {
+            name: "empty source",
+            binary: "rasft-import",
+            args: args(&["gsm8k", "--in", &empty_file]),
+            code: 3,
+            says: &["empty.jsonl"],
+        },
+        Case {
+            name: "unknown format",
+            binary: "rasft-import",
+            args: args(&["gsm9k", "--in", &empty_file]),
+            code: 2,
+            says: &["gsm9k", "gsm8k"],
+        },
+        Case {
+            name: "no such file",
+            binary: "rasft-import",
+            args: args(&["gsm8k", "--in", "absent.jsonl"]),
+            code: 3,
+            says: &["absent.jsonl"],
+        },
+        Case {
+            name: "not parquet",
+            binary: "rasft-rollout",
+            args: args(&["--problems", &text, "--model", &model]),
+            code: 3,
+            says: &["table.parquet", "not a Parquet file"],
+        },
+        Case {
+            name: "truncated parquet",
+            binary: "rasft-rollout",
+            args: args(&["--problems", &truncated, "--model", &model]),
+            code: 4,
+            says: &["cut.parquet"],
+        },
+        Case {
+            name: "flipped bit",
+            binary: "rasft-rollout",
+            args: args(&["--problems", &flipped, "--model", &model]),
+            code: 4,
+            says: &["part-00000.parquet", "expected", "actual"],
+        },
+        Case {
+            name: "empty data set",
+            binary: "rasft-rollout",
+            args: args(&["--problems", &empty_dir, "--model", &model]),
+            code: 3,
+            says: &["holds no Parquet file"],
+        },
+        Case {
+            name: "wrong table",
+            binary: "rasft-verify",
+            args: args(&["--rollouts", &problems, "--problems", &problems]),
+            code: 3,
+            says: &["\"problems\"", "\"rollouts\""],
+        },
+        Case {
+            name: "missing column",
+            binary: "rasft-verify",
+            args: args(&["--pairs", &problems]),
+            code: 3,
+            says: &["gold"],
+        },
     ]
 }
 
 fn model_cases(bench: &Bench) -> Vec<Case> {
     let problems = bench.problems(2);
     let no_tokenizer = model_with(&bench.path("no-tokenizer"), &["tokenizer.json"], &[]);
-    let no_template = model_with(&bench.path("no-template"), &[], &[("tokenizer_config.json", json!({ "chat_template": null }))]);
-    let gpt2 = model_with(&bench.path("gpt2"), &[], &[("config.json", json!({ "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"] }))]);
+    let no_template =
+        model_with(&bench.path("no-template"), &[], &[("tokenizer_config.json", json!({ "chat_template": null }))]);
+    let gpt2 = model_with(
+        &bench.path("gpt2"),
+        &[],
+        &[("config.json", json!({ "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"] }))],
+    );
     let narrow = model_with(&bench.path("narrow"), &[], &[("config.json", json!({ "max_position_embeddings": 8 }))]);
     let no_weights = model_with(&bench.path("no-weights"), &["model.safetensors"], &[]);
-    let wrong_shape = model_with(&bench.path("wrong-shape"), &[], &[("config.json", json!({ "intermediate_size": 64 }))]);
+    let wrong_shape =
+        model_with(&bench.path("wrong-shape"), &[], &[("config.json", json!({ "intermediate_size": 64 }))]);
     let rollout = |model: &str| args(&["--problems", &problems, "--model", model, "--n", "1", "--max-new-tokens", "4"]);
     let score = |model: &str| args(&["difficulty", "--problems", &problems, "--model", model, "--max-length", "8"]);
     vec![
-        Case { name: "no such model", binary: "rasft-rollout", args: rollout("absent"), code: 3, says: &["absent", "does not exist"] },
-        Case { name: "no tokenizer", binary: "rasft-rollout", args: rollout(&no_tokenizer), code: 3, says: &["tokenizer.json"] },
-        Case { name: "no template", binary: "rasft-rollout", args: rollout(&no_template), code: 3, says: &["chat_template"] },
-        Case { name: "no weights", binary: "rasft-rollout", args: rollout(&no_weights), code: 3, says: &["model.safetensors"] },
-        Case { name: "unsupported architecture", binary: "rasft-rollout", args: rollout(&gpt2), code: 3, says: &["gpt2"] },
-        Case { name: "weights of another shape", binary: "rasft-rollout", args: rollout(&wrong_shape), code: 3, says: &["model.safetensors"] },
-        Case { name: "prompt longer than the context", binary: "rasft-rollout", args: rollout(&narrow), code: 3, says: &["context"] },
-        Case { name: "nothing fits the length limit", binary: "rasft-score", args: score(&quickstart_model().display().to_string()), code: 3, says: &["--max-length"] },
+        Case {
+            name: "no such model",
+            binary: "rasft-rollout",
+            args: rollout("absent"),
+            code: 3,
+            says: &["absent", "does not exist"],
+        },
+        Case {
+            name: "no tokenizer",
+            binary: "rasft-rollout",
+            args: rollout(&no_tokenizer),
+            code: 3,
+            says: &["tokenizer.json"],
+        },
+        Case {
+            name: "no template",
+            binary: "rasft-rollout",
+            args: rollout(&no_template),
+            code: 3,
+            says: &["chat_template"],
+        },
+        Case {
+            name: "no weights",
+            binary: "rasft-rollout",
+            args: rollout(&no_weights),
+            code: 3,
+            says: &["model.safetensors"],
+        },
+        Case {
+            name: "unsupported architecture",
+            binary: "rasft-rollout",
+            args: rollout(&gpt2),
+            code: 3,
+            says: &["gpt2"],
+        },
+        Case {
+            name: "weights of another shape",
+            binary: "rasft-rollout",
+            args: rollout(&wrong_shape),
+            code: 3,
+            says: &["model.safetensors"],
+        },
+        Case {
+            name: "prompt longer than the context",
+            binary: "rasft-rollout",
+            args: rollout(&narrow),
+            code: 3,
+            says: &["context"],
+        },
+        Case {
+            name: "nothing fits the length limit",
+            binary: "rasft-score",
+            args: score(&quickstart_model().display().to_string()),
+            code: 3,
+            says: &["--max-length"],
+        },
     ]
 }
 
@@ -85,18 +206,100 @@ fn usage_cases(bench: &Bench) -> Vec<Case> {
         list
     };
     vec![
-        Case { name: "shard out of range", binary: "rasft-rollout", args: base(&["--shard", "5/4"]), code: 2, says: &["5/4", "0 <= I < N"] },
-        Case { name: "unknown config key", binary: "rasft-rollout", args: base(&["--config", &unknown_key]), code: 2, says: &["key.toml", "temprature", "did you mean \"temperature\""] },
-        Case { name: "unknown config table", binary: "rasft-rollout", args: base(&["--config", &unknown_table]), code: 2, says: &["rollouts", "did you mean \"rollout\""] },
-        Case { name: "wrong type in config", binary: "rasft-rollout", args: base(&["--config", &wrong_type]), code: 2, says: &["type.toml", "\"n\""] },
-        Case { name: "broken config", binary: "rasft-rollout", args: base(&["--config", &not_toml]), code: 2, says: &["broken.toml", "TOML"] },
-        Case { name: "unknown flag", binary: "rasft-rollout", args: base(&["--temprature", "1"]), code: 2, says: &["temperature"] },
-        Case { name: "missing input flag", binary: "rasft-rollout", args: args(&["--model", &model]), code: 2, says: &["--problems"] },
-        Case { name: "temperature below zero", binary: "rasft-rollout", args: base(&["--temperature=-1"]), code: 2, says: &["temperature"] },
-        Case { name: "unknown objective", binary: "rasft-train", args: args(&["--mixture", &problems, "--model", &model, "--objective", "ppo"]), code: 2, says: &["ppo", "rasft"] },
-        Case { name: "batch of nothing", binary: "rasft-rollout", args: base(&["--batch-size", "0"]), code: 2, says: &["--batch-size"] },
-        Case { name: "zero threads", binary: "rasft-rollout", args: base(&["--jobs", "0"]), code: 2, says: &["--jobs"] },
-        Case { name: "unknown profile", binary: "rasft-score", args: args(&["solvability", "--problems", &problems, "--rollouts", &problems, "--verdicts", &problems, "--profile", "best"]), code: 2, says: &["reference", "calibrated"] },
+        Case {
+            name: "shard out of range",
+            binary: "rasft-rollout",
+            args: base(&["--shard", "5/4"]),
+            code: 2,
+            says: &["5/4", "0 <= I < N"],
+        },
+        Case {
+            name: "unknown config key",
+            binary: "rasft-rollout",
+            args: base(&["--config", &unknown_key]),
+            code: 2,
+            says: &["key.toml", "temprature", "did you mean \"temperature\""],
+        },
+        Case {
+            name: "unknown config table",
+            binary: "rasft-rollout",
+            args: base(&["--config", &unknown_table]),
+            code: 2,
+            says: &["rollouts", "did you mean \"rollout\""],
+        },
+        Case {
+            name: "wrong type in config",
+            binary: "rasft-rollout",
+            args: base(&["--config", &wrong_type]),
+            code: 2,
+            says: &["type.toml", "\"n\""],
+        },
+        Case {
+            name: "broken config",
+            binary: "rasft-rollout",
+            args: base(&["--config", &not_toml]),
+            code: 2,
+            says: &["broken.toml", "TOML"],
+        },
+        Case {
+            name: "unknown flag",
+            binary: "rasft-rollout",
+            args: base(&["--temprature", "1"]),
+            code: 2,
+            says: &["temperature"],
+        },
+        Case {
+            name: "missing input flag",
+            binary: "rasft-rollout",
+            args: args(&["--model", &model]),
+            code: 2,
+            says: &["--problems"],
+        },
+        Case {
+            name: "temperature below zero",
+            binary: "rasft-rollout",
+            args: base(&["--temperature=-1"]),
+            code: 2,
+            says: &["temperature"],
+        },
+        Case {
+            name: "unknown objective",
+            binary: "rasft-train",
+            args: args(&["--mixture", &problems, "--model", &model, "--objective", "ppo"]),
+            code: 2,
+            says: &["ppo", "rasft"],
+        },
+        Case {
+            name: "batch of nothing",
+            binary: "rasft-rollout",
+            args: base(&["--batch-size", "0"]),
+            code: 2,
+            says: &["--batch-size"],
+        },
+        Case {
+            name: "zero threads",
+            binary: "rasft-rollout",
+            args: base(&["--jobs", "0"]),
+            code: 2,
+            says: &["--jobs"],
+        },
+        Case {
+            name: "unknown profile",
+            binary: "rasft-score",
+            args: args(&[
+                "solvability",
+                "--problems",
+                &problems,
+                "--rollouts",
+                &problems,
+                "--verdicts",
+                &problems,
+                "--profile",
+                "best",
+            ]),
+            code: 2,
+            says: &["reference", "calibrated"],
+        },
     ]
 }
 
@@ -125,7 +328,13 @@ fn check(make: fn(&Bench) -> Vec<Case>) {
             complain("panicked".to_owned());
         }
     }
-    let staging: Vec<_> = support::files_below(&bench.store()).into_iter().map(|(p, _)| p).filter(|p| p.components().any(|c| c.as_os_str().to_string_lossy().contains("tmp") && p.starts_with(bench.store()))).collect();
+    let staging: Vec<_> = support::files_below(&bench.store())
+        .into_iter()
+        .map(|(p, _)| p)
+        .filter(|p| {
+            p.components().any(|c| c.as_os_str().to_string_lossy().contains("tmp") && p.starts_with(bench.store()))
+        })
+        .collect();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
     assert!(staging.is_empty(), "half-written files in the store: {staging:?}");
 }

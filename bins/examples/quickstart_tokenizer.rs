@@ -37,19 +37,27 @@ fn main() -> Result<()> {
     let vocab = tokenizer.get_vocab_size(true);
     let id = |token: &str| tokenizer.token_to_id(token).with_context(|| format!("{token} is not in the vocabulary"));
     let (pad, eos) = (id(PAD)?, id(TURN_END)?);
-    write(out, "tokenizer_config.json", &pretty_json(&json!({
-        "tokenizer_class": "PreTrainedTokenizerFast", "eos_token": TURN_END, "pad_token": PAD, "bos_token": null,
-        "model_max_length": 512, "clean_up_tokenization_spaces": false, "add_prefix_space": false, "chat_template": TEMPLATE,
-    }))?)?;
+    write(
+        out,
+        "tokenizer_config.json",
+        &pretty_json(&json!({
+            "tokenizer_class": "PreTrainedTokenizerFast", "eos_token": TURN_END, "pad_token": PAD, "bos_token": null,
+            "model_max_length": 512, "clean_up_tokenization_spaces": false, "add_prefix_space": false, "chat_template": TEMPLATE,
+        }))?,
+    )?;
     write(out, "generation_config.json", &pretty_json(&json!({ "eos_token_id": eos, "pad_token_id": pad }))?)?;
     // The Qwen2 architecture at a size that a laptop trains in minutes.
-    write(out, "config.json", &pretty_json(&json!({
-        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu", "hidden_size": 160,
-        "intermediate_size": 448, "num_hidden_layers": 4, "num_attention_heads": 5, "num_key_value_heads": 1,
-        "max_position_embeddings": 512, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true,
-        "vocab_size": vocab, "eos_token_id": eos, "pad_token_id": pad, "initializer_range": 0.02,
-        "use_sliding_window": false, "torch_dtype": "bfloat16",
-    }))?)?;
+    write(
+        out,
+        "config.json",
+        &pretty_json(&json!({
+            "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu", "hidden_size": 160,
+            "intermediate_size": 448, "num_hidden_layers": 4, "num_attention_heads": 5, "num_key_value_heads": 1,
+            "max_position_embeddings": 512, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": true,
+            "vocab_size": vocab, "eos_token_id": eos, "pad_token_id": pad, "initializer_range": 0.02,
+            "use_sliding_window": false, "torch_dtype": "bfloat16",
+        }))?,
+    )?;
     println!("{} tokens, {}", vocab, out.display());
     Ok(())
 }
@@ -67,7 +75,9 @@ fn train(texts: &[String]) -> Result<Tokenizer> {
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
         .special_tokens([PAD, TURN_START, TURN_END].map(|t| AddedToken::from(t, true)).to_vec())
         .build();
-    tokenizer.train(&mut TrainerWrapper::from(trainer), texts.iter().map(String::as_str)).map_err(anyhow::Error::msg)?;
+    tokenizer
+        .train(&mut TrainerWrapper::from(trainer), texts.iter().map(String::as_str))
+        .map_err(anyhow::Error::msg)?;
     Ok(tokenizer)
 }
 

@@ -132,7 +132,8 @@ pub fn model_with(to: &Path, leave_out: &[&str], replace: &[(&str, Value)]) -> S
     }
     for (name, fields) in replace {
         let path = to.join(name);
-        let mut value: Value = std::fs::read(&path).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or(json!({}));
+        let mut value: Value =
+            std::fs::read(&path).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or(json!({}));
         for (key, field) in fields.as_object().expect("fields") {
             value[key] = field.clone();
         }
@@ -148,7 +149,11 @@ pub fn files_below(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     while let Some(dir) = stack.pop() {
         for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
             let path = entry.path();
-            if path.is_dir() { stack.push(path) } else { found.push((path.clone(), std::fs::read(&path).expect("read"))) }
+            if path.is_dir() {
+                stack.push(path)
+            } else {
+                found.push((path.clone(), std::fs::read(&path).expect("read")))
+            }
         }
     }
     found.sort();

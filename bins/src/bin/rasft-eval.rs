@@ -12,7 +12,8 @@ fn main() -> ExitCode {
         let seed = session.common.seed();
         let outputs = match &cli.command {
             EvalCommand::Run(args) => {
-                let (inputs, params) = session.layer(args.as_ref(), "eval")?.resolve(seed, session.common.device.clone())?;
+                let (inputs, params) =
+                    session.layer(args.as_ref(), "eval")?.resolve(seed, session.common.device.clone())?;
                 eval_run::run(&inputs, &params, &ctx)?
             }
             EvalCommand::Compare(args) => {

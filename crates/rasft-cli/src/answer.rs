@@ -14,10 +14,13 @@ pub fn run(args: &AnswerArgs, as_json: bool) -> Result<(), Failure> {
     };
     let report = judge_pair(&args.gold, &response, &JudgeParams::default());
     if as_json {
-        return output::line(&serde_json::json!({
-            "outcome": report.outcome, "method": report.method, "extracted": report.extracted,
-            "gold_form": report.gold_form, "answer_form": report.answer_form, "detail": report.detail,
-        }).to_string());
+        return output::line(
+            &serde_json::json!({
+                "outcome": report.outcome, "method": report.method, "extracted": report.extracted,
+                "gold_form": report.gold_form, "answer_form": report.answer_form, "detail": report.detail,
+            })
+            .to_string(),
+        );
     }
     let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "nothing".to_owned());
     output::line(&format!(

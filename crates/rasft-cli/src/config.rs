@@ -20,9 +20,9 @@ impl ConfigFile {
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(path)
             .map_err(|e| Failure::usage(format!("{}: cannot read the configuration: {e}", path.display())))?;
-        let table: toml::Table = text
-            .parse()
-            .map_err(|e: toml::de::Error| Failure::usage(format!("{}: not valid TOML: {}", path.display(), e.to_string().trim_end())))?;
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
+            Failure::usage(format!("{}: not valid TOML: {}", path.display(), e.to_string().trim_end()))
+        })?;
         let root = match serde_json::to_value(table) {
             Ok(Value::Object(map)) => map,
             _ => return Err(Failure::usage(format!("{}: not a TOML table", path.display()))),
@@ -48,7 +48,11 @@ impl ConfigFile {
     /// Refuses top-level tables that no stage and no pipeline reads.
     pub fn check_tables(&self, known: &[&str]) -> Result<(), Failure> {
         match self.root.keys().find(|k| !known.contains(&k.as_str())) {
-            Some(key) => Err(Failure::usage(format!("{}: unknown table [{key}]{}", self.path.display(), did_you_mean(key, known)))),
+            Some(key) => Err(Failure::usage(format!(
+                "{}: unknown table [{key}]{}",
+                self.path.display(),
+                did_you_mean(key, known)
+            ))),
             None => Ok(()),
         }
     }
@@ -60,7 +64,9 @@ impl ConfigFile {
         let mut merged = Map::new();
         let Some(base) = self.root.get(table) else {
             return match section {
-                Some(s) => Err(Failure::usage(format!("{}: no table [{table}.{s}] for --section {s}", self.path.display()))),
+                Some(s) => {
+                    Err(Failure::usage(format!("{}: no table [{table}.{s}] for --section {s}", self.path.display())))
+                }
                 None => Ok(merged),
             };
         };
@@ -68,9 +74,9 @@ impl ConfigFile {
         self.merge(&mut merged, base, table, known)?;
         if let Some(name) = section {
             let full = format!("{table}.{name}");
-            let over = base
-                .get(name)
-                .ok_or_else(|| Failure::usage(format!("{}: no table [{full}] for --section {name}", self.path.display())))?;
+            let over = base.get(name).ok_or_else(|| {
+                Failure::usage(format!("{}: no table [{full}] for --section {name}", self.path.display()))
+            })?;
             self.merge(&mut merged, self.as_table(over, &full)?, &full, known)?;
         }
         Ok(merged)
@@ -80,7 +86,13 @@ impl ConfigFile {
         value.as_object().ok_or_else(|| Failure::usage(format!("{}: [{name}] is not a table", self.path.display())))
     }
 
-    fn merge(&self, into: &mut Map<String, Value>, from: &Map<String, Value>, name: &str, known: &[String]) -> Result<(), Failure> {
+    fn merge(
+        &self,
+        into: &mut Map<String, Value>,
+        from: &Map<String, Value>,
+        name: &str,
+        known: &[String],
+    ) -> Result<(), Failure> {
         for (key, value) in from {
             if value.is_object() {
                 continue; // a section
@@ -103,7 +115,11 @@ impl ConfigFile {
 /// Lays flags over configured values and reads the result back as the same struct.
 ///
 /// A flag that was not given serialises as null or as an empty list and leaves the configured value alone.
-pub fn overlay<A: Serialize + DeserializeOwned>(flags: &A, configured: Map<String, Value>, origin: &str) -> Result<A, Failure> {
+pub fn overlay<A: Serialize + DeserializeOwned>(
+    flags: &A,
+    configured: Map<String, Value>,
+    origin: &str,
+) -> Result<A, Failure> {
     let given = match serde_json::to_value(flags) {
         Ok(Value::Object(map)) => map,
         Ok(_) | Err(_) => return Err(Failure::usage(format!("{origin}: flags cannot be layered"))),

@@ -7,7 +7,9 @@ pub const DEFAULT_STORE: &str = ".rasft/store";
 
 /// `RASFT_STORE`, or the default folder below the working directory.
 pub fn store_root() -> PathBuf {
-    std::env::var_os("RASFT_STORE").filter(|v| !v.is_empty()).map_or_else(|| PathBuf::from(DEFAULT_STORE), PathBuf::from)
+    std::env::var_os("RASFT_STORE")
+        .filter(|v| !v.is_empty())
+        .map_or_else(|| PathBuf::from(DEFAULT_STORE), PathBuf::from)
 }
 
 /// A log filter in the syntax of `tracing`, from `RASFT_LOG`.

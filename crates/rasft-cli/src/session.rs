@@ -46,7 +46,9 @@ pub fn main_with<C: Cli>(body: impl FnOnce(&Session, &C) -> Result<(), Failure>)
             return ExitCode::from(code);
         }
     };
-    match print_generated::<C>(cli.common()).and_then(|done| if done { Ok(()) } else { Session::open::<C>(&cli).and_then(|s| body(&s, &cli)) }) {
+    match print_generated::<C>(cli.common())
+        .and_then(|done| if done { Ok(()) } else { Session::open::<C>(&cli).and_then(|s| body(&s, &cli)) })
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {failure}");
@@ -63,7 +65,9 @@ fn print_generated<C: CommandFactory>(common: &CommonArgs) -> Result<bool, Failu
     if let Some(shell) = common.completions {
         clap_complete::generate(shell, &mut command, name, &mut text);
     } else if common.man {
-        clap_mangen::Man::new(command).render(&mut text).map_err(|e| Failure::runtime(format!("cannot render the man page: {e}")))?;
+        clap_mangen::Man::new(command)
+            .render(&mut text)
+            .map_err(|e| Failure::runtime(format!("cannot render the man page: {e}")))?;
     } else {
         return Ok(false);
     }
@@ -78,7 +82,11 @@ impl Session {
         let mut common = flags.clone();
         if let Some(file) = &config {
             file.check_tables(TABLES)?;
-            common = config::overlay(flags, file.table("common", None, &common_names())?, &file.path().display().to_string())?;
+            common = config::overlay(
+                flags,
+                file.table("common", None, &common_names())?,
+                &file.path().display().to_string(),
+            )?;
             // These never stand in a file.
             common.config.clone_from(&flags.config);
             common.section.clone_from(&flags.section);
@@ -106,7 +114,9 @@ impl Session {
     /// Stage flags over `[table]` and `[table.SECTION]`.
     pub fn layer<A: Serialize + DeserializeOwned>(&self, flags: &A, table: &str) -> Result<A, Failure> {
         let (configured, origin) = match &self.config {
-            Some(file) => (file.table(table, self.common.section.as_deref(), &self.known)?, file.path().display().to_string()),
+            Some(file) => {
+                (file.table(table, self.common.section.as_deref(), &self.known)?, file.path().display().to_string())
+            }
             None => (serde_json::Map::new(), "command line".to_owned()),
         };
         config::overlay(flags, configured, &origin)

@@ -45,8 +45,12 @@ fn ls(store: &Store, json: bool) -> Result<(), Failure> {
     if json {
         return print_json(&entries);
     }
-    let row = |e: &rasft_store::Listed| vec![e.place.clone(), e.key.to_string()[..12].to_owned(), e.rows.to_string(), bytes(e.bytes)];
-    output::line(tables::render(&["stage", "key", "rows", "size"], &entries.iter().map(row).collect::<Vec<_>>()).trim_end())
+    let row = |e: &rasft_store::Listed| {
+        vec![e.place.clone(), e.key.to_string()[..12].to_owned(), e.rows.to_string(), bytes(e.bytes)]
+    };
+    output::line(
+        tables::render(&["stage", "key", "rows", "size"], &entries.iter().map(row).collect::<Vec<_>>()).trim_end(),
+    )
 }
 
 fn verify(store: &Store, json: bool) -> Result<(), Failure> {
@@ -54,12 +58,22 @@ fn verify(store: &Store, json: bool) -> Result<(), Failure> {
     if json {
         print_json(&found)?;
     } else {
-        output::line(&format!("{} entries, {} files, {}: {} damaged", found.entries, found.files, bytes(found.bytes), found.corrupt.len()))?;
+        output::line(&format!(
+            "{} entries, {} files, {}: {} damaged",
+            found.entries,
+            found.files,
+            bytes(found.bytes),
+            found.corrupt.len()
+        ))?;
     }
     if found.corrupt.is_empty() {
         return Ok(());
     }
-    let lines: Vec<String> = found.corrupt.iter().map(|c| format!("{}: expected {}, actual {}", c.file.display(), c.expected, c.actual)).collect();
+    let lines: Vec<String> = found
+        .corrupt
+        .iter()
+        .map(|c| format!("{}: expected {}, actual {}", c.file.display(), c.expected, c.actual))
+        .collect();
     Err(Failure { code: exit_code::CORRUPT, message: format!("damaged files:\n{}", lines.join("\n")) })
 }
 
@@ -88,8 +102,15 @@ fn gc(store: &Store, keep: &[String], apply: bool, json: bool) -> Result<(), Fai
     if json && !apply {
         return print_json(&plan);
     }
-    let mut lines: Vec<String> = plan.delete.iter().map(|e| format!("{} {} {}", e.place, e.key, bytes(e.bytes))).collect();
-    lines.push(format!("{} entries stay, {} go ({}), {} stale staging directories", plan.keep.len(), plan.delete.len(), bytes(plan.bytes()), plan.stale.len()));
+    let mut lines: Vec<String> =
+        plan.delete.iter().map(|e| format!("{} {} {}", e.place, e.key, bytes(e.bytes))).collect();
+    lines.push(format!(
+        "{} entries stay, {} go ({}), {} stale staging directories",
+        plan.keep.len(),
+        plan.delete.len(),
+        bytes(plan.bytes()),
+        plan.stale.len()
+    ));
     output::line(&lines.join("\n"))?;
     if !apply {
         return output::line("nothing was removed; add --apply to remove what is listed");

@@ -48,7 +48,11 @@ fn counts(value: &Value) -> String {
 /// `rasft-import`.
 pub fn import(outputs: &Outputs) -> String {
     with_head(outputs, |s| {
-        let mut lines = vec![format!("{} with an answer, {} with an expert solution", count(s, "with_answer"), count(s, "with_expert"))];
+        let mut lines = vec![format!(
+            "{} with an answer, {} with an expert solution",
+            count(s, "with_answer"),
+            count(s, "with_expert")
+        )];
         for (key, what) in [
             ("repeated", "exact repeats left out"),
             ("bad_rows", "bad rows skipped, listed in rejects.parquet"),
@@ -67,9 +71,16 @@ pub fn import(outputs: &Outputs) -> String {
 pub fn rollout(outputs: &Outputs) -> String {
     with_head(outputs, |s| {
         let (samples, tokens) = (count(s, "samples"), count(s, "tokens"));
-        let mut lines = vec![format!("{} problems, {samples} samples, {tokens} tokens; finished by {}", count(s, "problems"), counts(&s["finish_reasons"]))];
+        let mut lines = vec![format!(
+            "{} problems, {samples} samples, {tokens} tokens; finished by {}",
+            count(s, "problems"),
+            counts(&s["finish_reasons"])
+        )];
         if number(s, "length_share") > 0.2 {
-            lines.push(format!("warning: {:.0} % of the samples hit the length limit; raise --max-new-tokens?", 100.0 * number(s, "length_share")));
+            lines.push(format!(
+                "warning: {:.0} % of the samples hit the length limit; raise --max-new-tokens?",
+                100.0 * number(s, "length_share")
+            ));
         }
         lines
     })
@@ -79,10 +90,15 @@ pub fn rollout(outputs: &Outputs) -> String {
 pub fn verify(outputs: &Outputs) -> String {
     with_head(outputs, |s| {
         let (samples, correct) = (count(s, "samples"), count(s, "correct"));
-        let mut lines = vec![format!("{correct} correct ({}); outcomes: {}", percent(correct, samples), counts(&s["outcomes"]))];
+        let mut lines =
+            vec![format!("{correct} correct ({}); outcomes: {}", percent(correct, samples), counts(&s["outcomes"]))];
         if !s["usable"].is_null() {
             let usable = count(s, "usable");
-            lines.push(format!("{usable} usable ({}); rejected by {}", percent(usable, samples), counts(&s["rejected_by"])));
+            lines.push(format!(
+                "{usable} usable ({}); rejected by {}",
+                percent(usable, samples),
+                counts(&s["rejected_by"])
+            ));
             if usable * 2 < samples {
                 lines.push("warning: the filters reject more than half of the samples; see rejected_by".to_owned());
             }
@@ -111,7 +127,12 @@ pub fn score(outputs: &Outputs) -> String {
         }
         _ => {
             let line = |(name, v): (&String, &Value)| {
-                format!("{name}: {} trajectories, weight {:.2}, {} response tokens", count(v, "trajectories"), number(v, "weight"), count(v, "response_tokens"))
+                format!(
+                    "{name}: {} trajectories, weight {:.2}, {} response tokens",
+                    count(v, "trajectories"),
+                    number(v, "weight"),
+                    count(v, "response_tokens")
+                )
             };
             s["sources"].as_object().map(|m| m.iter().map(line).collect()).unwrap_or_default()
         }
@@ -122,7 +143,13 @@ fn histogram(bins: &Value) -> Vec<String> {
     let bins: Vec<u64> = bins.as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
     let max = bins.iter().copied().max().unwrap_or(0);
     let last = bins.len().saturating_sub(1);
-    let label = |i: usize| if i == last { "    1.0".to_owned() } else { format!("{:.1}–{:.1}", i as f64 / last as f64, (i + 1) as f64 / last as f64) };
+    let label = |i: usize| {
+        if i == last {
+            "    1.0".to_owned()
+        } else {
+            format!("{:.1}–{:.1}", i as f64 / last as f64, (i + 1) as f64 / last as f64)
+        }
+    };
     bins.iter().enumerate().map(|(i, n)| format!("{} {:>5} {}", label(i), n, bar(*n as f64, max as f64, BAR))).collect()
 }
 
@@ -157,7 +184,15 @@ fn figures(rows: &Value) -> String {
         .as_array()
         .into_iter()
         .flatten()
-        .map(|v| vec![text(v, "bench"), text(v, "metric"), in_percent(v, "value"), format!("{}–{}", in_percent(v, "ci_low"), in_percent(v, "ci_high")), count(v, "n_problems").to_string()])
+        .map(|v| {
+            vec![
+                text(v, "bench"),
+                text(v, "metric"),
+                in_percent(v, "value"),
+                format!("{}–{}", in_percent(v, "ci_low"), in_percent(v, "ci_high")),
+                count(v, "n_problems").to_string(),
+            ]
+        })
         .collect();
     render(&["bench", "metric", "value %", "95 % interval", "problems"], &rows)
 }

@@ -41,7 +41,8 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let text = render(&["model", "avg@4"], &[vec!["base".into(), "0.5".into()], vec!["rasft".into(), "0.75".into()]]);
+        let text =
+            render(&["model", "avg@4"], &[vec!["base".into(), "0.5".into()], vec!["rasft".into(), "0.75".into()]]);
         assert_eq!(text, "model  avg@4\n─────  ─────\nbase     0.5\nrasft   0.75\n");
     }
 

@@ -37,7 +37,11 @@ impl std::str::FromStr for ShardOf {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("--shard {text}: expected I/N with 0 <= I < N\nhint: the first of four parts is --shard 0/4, the last is --shard 3/4");
+        let wrong = || {
+            format!(
+                "--shard {text}: expected I/N with 0 <= I < N\nhint: the first of four parts is --shard 0/4, the last is --shard 3/4"
+            )
+        };
         let (index, of) = text.split_once('/').ok_or_else(wrong)?;
         let (index, of) = (index.parse().map_err(|_| wrong())?, of.parse().map_err(|_| wrong())?);
         if index < of { Ok(Self { index, of }) } else { Err(wrong()) }

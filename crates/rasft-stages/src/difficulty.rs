@@ -148,16 +148,22 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         let rows = round.rows(&all);
         let summary = summarise(&rows, &thresholds, &window)?;
         let n_out = rows.len() as u64;
-        let rejected = [("too_long", counts.n_too_long), ("prompt_too_long", counts.n_prompt_too_long), ("empty", counts.n_empty)];
+        let rejected =
+            [("too_long", counts.n_too_long), ("prompt_too_long", counts.n_prompt_too_long), ("empty", counts.n_empty)];
         // Unscored problems stay in the table as `never`: they are counted, not lost.
-        let n_rejected = rejected.into_iter().filter(|(_, n)| *n > 0).map(|(why, n)| (format!("not_scored_{why}"), n)).collect();
+        let n_rejected =
+            rejected.into_iter().filter(|(_, n)| *n > 0).map(|(why, n)| (format!("not_scored_{why}"), n)).collect();
         let counts = Counts { n_in: n_out, n_out, n_rejected };
         Ok(Product { counts: Some(counts), ..Product::table(dir, key, &rows, summary)? })
     })
 }
 
 /// The hard pool that this round begins with: id to the last known row.
-fn pooled(pool: Option<&DataSet>, solved: Option<&DataSet>, profile: Profile) -> Result<BTreeMap<String, DifficultyRow>, Error> {
+fn pooled(
+    pool: Option<&DataSet>,
+    solved: Option<&DataSet>,
+    profile: Profile,
+) -> Result<BTreeMap<String, DifficultyRow>, Error> {
     let Some(pool) = pool else { return Ok(BTreeMap::new()) };
     let mut rows: BTreeMap<String, DifficultyRow> = pool
         .read_all::<DifficultyRow>()?
@@ -211,7 +217,12 @@ fn losses(
 }
 
 /// Thresholds of the whole run: those of the calibration table, else from this slice's losses.
-fn thresholds(calibration: Option<&DataSet>, losses: &Losses, slice: &BTreeSet<&str>, params: &Params) -> Result<Thresholds, Error> {
+fn thresholds(
+    calibration: Option<&DataSet>,
+    losses: &Losses,
+    slice: &BTreeSet<&str>,
+    params: &Params,
+) -> Result<Thresholds, Error> {
     let quantiles = Quantiles {
         easy_floor_q: params.easy_floor_q,
         start_low_q: params.start_low_q,
@@ -237,8 +248,12 @@ fn thresholds(calibration: Option<&DataSet>, losses: &Losses, slice: &BTreeSet<&
     };
     let ids: Vec<&str> = sample.iter().map(|(id, _)| id.as_str()).collect();
     let k = if params.calibration_sample_size == 0 { ids.len() } else { params.calibration_sample_size };
-    let chosen: Vec<f32> = selection::choose(&ids, k, DrawKey { round: 0, ..params.draw("calibration") }).into_iter().map(|i| sample[i].1).collect();
-    calibrate(&chosen, &quantiles).map_err(|e| Error::bad_input(format!("cannot calibrate the window from {from}: {e}")))
+    let chosen: Vec<f32> = selection::choose(&ids, k, DrawKey { round: 0, ..params.draw("calibration") })
+        .into_iter()
+        .map(|i| sample[i].1)
+        .collect();
+    calibrate(&chosen, &quantiles)
+        .map_err(|e| Error::bad_input(format!("cannot calibrate the window from {from}: {e}")))
 }
 
 /// One round's view of every problem that takes part.
@@ -255,7 +270,9 @@ impl Round<'_> {
     fn rows(&self, problems: &[Problem]) -> Vec<DifficultyRow> {
         let mut rows: Vec<DifficultyRow> = problems.iter().filter_map(|p| self.row(p)).collect();
         // Of the window's problems only some are rolled out; the others train on their expert.
-        let mid: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].route == Route::Mid && self.slice.contains(rows[i].problem_id.as_str())).collect();
+        let mid: Vec<usize> = (0..rows.len())
+            .filter(|&i| rows[i].route == Route::Mid && self.slice.contains(rows[i].problem_id.as_str()))
+            .collect();
         let ids: Vec<&str> = mid.iter().map(|&i| rows[i].problem_id.as_str()).collect();
         let k = selection::main_count(ids.len(), self.params.main_rollout_ratio);
         let chosen = selection::choose(&ids, k, self.params.draw("main"));
@@ -272,7 +289,14 @@ impl Round<'_> {
             let (d, expert_tokens) = loss.copied().unwrap_or((f32::NAN, 0));
             let route = route(f64::from(d), &self.window);
             let in_hard_pool = route == Route::Hard && !self.params.flush;
-            return Some(DifficultyRow { problem_id: id.to_owned(), expert_tokens, expert_nll: d, route, action: RouteAction::Expert, in_hard_pool });
+            return Some(DifficultyRow {
+                problem_id: id.to_owned(),
+                expert_tokens,
+                expert_nll: d,
+                route,
+                action: RouteAction::Expert,
+                in_hard_pool,
+            });
         }
         let before = self.pool.get(id)?;
         let (d, expert_tokens) = loss.copied().unwrap_or((before.expert_nll, before.expert_tokens));

@@ -89,7 +89,9 @@ impl Error {
             Self::Generate(_) => ErrorClass::Runtime,
             Self::Learn(e) => match e {
                 rasft_learn::LearnError::Parameter(_) => ErrorClass::Usage,
-                rasft_learn::LearnError::Trajectory { .. } | rasft_learn::LearnError::State { .. } => ErrorClass::BadInput,
+                rasft_learn::LearnError::Trajectory { .. } | rasft_learn::LearnError::State { .. } => {
+                    ErrorClass::BadInput
+                }
                 rasft_learn::LearnError::Model(e) => model_class(e),
                 _ => ErrorClass::Runtime,
             },

@@ -57,13 +57,15 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         runs.push((name.clone(), job.data(ctx, &format!("run {i} {name}"), path)?));
     }
     produce(ctx, &job, |dir, key| {
-        let accuracies = runs.iter().map(|(name, data)| Ok((name.clone(), accuracies(data)?))).collect::<Result<Vec<_>, Error>>()?;
+        let accuracies =
+            runs.iter().map(|(name, data)| Ok((name.clone(), accuracies(data)?))).collect::<Result<Vec<_>, Error>>()?;
         let (baseline, others) = accuracies.split_first().ok_or_else(|| Error::usage("compare needs runs"))?;
         let mut rows = Vec::new();
         for other in others {
             rows.extend(compared(baseline, other, params)?);
         }
-        let summary = serde_json::to_value(&rows).map_err(|e| Error::runtime(format!("cannot write the summary: {e}")))?;
+        let summary =
+            serde_json::to_value(&rows).map_err(|e| Error::runtime(format!("cannot write the summary: {e}")))?;
         Product::table(dir, key, &rows, json!({ "comparisons": summary }))
     })
 }

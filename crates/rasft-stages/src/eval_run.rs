@@ -72,14 +72,19 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     }
     let policy = job.policy(ctx, "model", &inputs.model)?;
     let prompter = Prompter::open(&policy, &params.prompt)?;
-    let mut sampler = Sampler::new(ctx, &policy, &prompter, Setting {
-        sampling: &params.sampling,
-        seed: params.seed,
-        round: 0,
-        batch_size: params.batch_size,
-        device: params.device.as_deref(),
-        prompt: &params.prompt,
-    })?;
+    let mut sampler = Sampler::new(
+        ctx,
+        &policy,
+        &prompter,
+        Setting {
+            sampling: &params.sampling,
+            seed: params.seed,
+            round: 0,
+            batch_size: params.batch_size,
+            device: params.device.as_deref(),
+            prompt: &params.prompt,
+        },
+    )?;
     let mapping = Mapping {
         units: &units,
         unit_hash: &|unit: &Unit| format!("{}:{}", unit.bench, unit_hash(&unit.problem)),
@@ -96,7 +101,9 @@ impl Params {
     fn checked_k(&self) -> Result<Vec<u32>, Error> {
         let n = self.sampling.n;
         if n > 1 && self.sampling.temperature == 0.0 {
-            return Err(Error::usage("--n above 1 with --temperature 0 would repeat one greedy sample\nhint: set --temperature, e.g. 0.7"));
+            return Err(Error::usage(
+                "--n above 1 with --temperature 0 would repeat one greedy sample\nhint: set --temperature, e.g. 0.7",
+            ));
         }
         let mut ks = if self.k.is_empty() { vec![1, n] } else { self.k.clone() };
         if let Some(k) = ks.iter().find(|k| **k == 0 || **k > n) {
@@ -125,7 +132,12 @@ fn judged(units: &[Unit], sampler: &mut Sampler, model_id: &str) -> Result<Vec<E
             group.push(rollout);
         }
         let verdicts = judge_group(&unit.problem, &group, &JudgeParams::default())?;
-        let row = |(rollout, verdict)| EvalSampleRow { bench: unit.bench.clone(), model_id: model_id.to_owned(), rollout, verdict };
+        let row = |(rollout, verdict)| EvalSampleRow {
+            bench: unit.bench.clone(),
+            model_id: model_id.to_owned(),
+            rollout,
+            verdict,
+        };
         rows.extend(group.into_iter().zip(verdicts).map(row));
     }
     Ok(rows)
@@ -169,7 +181,14 @@ fn problem_scores(rows: &[EvalSampleRow], of_bench: &[usize]) -> Result<Vec<Prob
     Ok(group_rows(&ids)?.into_iter().map(score).collect())
 }
 
-fn figures(bench: &str, model_id: &str, n_samples: usize, scores: &[ProblemScore], ks: &[u32], seed: u64) -> Vec<EvalSummaryRow> {
+fn figures(
+    bench: &str,
+    model_id: &str,
+    n_samples: usize,
+    scores: &[ProblemScore],
+    ks: &[u32],
+    seed: u64,
+) -> Vec<EvalSummaryRow> {
     let n = scores.iter().map(|s| s.correct.len()).min().unwrap_or(0) as u32;
     let mut named: Vec<(String, Vec<f64>)> = vec![(format!("avg@{n}"), scores.iter().map(metrics::average).collect())];
     named.extend(ks.iter().map(|&k| (format!("pass@{k}"), scores.iter().map(|s| metrics::pass_at_k(s, k)).collect())));

@@ -45,11 +45,15 @@ pub fn judged_groups(rollouts: &[Rollout], verdicts: &[Verdict], verdicts_path: 
             col("right").sort_by([col("sample")], order).alias("right"),
         ])
         .collect()?;
-    let (ids, lefts, rights) = (grouped.column("problem_id")?.str()?, lists(&grouped, "left")?, lists(&grouped, "right")?);
+    let (ids, lefts, rights) =
+        (grouped.column("problem_id")?.str()?, lists(&grouped, "left")?, lists(&grouped, "right")?);
     Ok(ids
         .iter()
         .zip(lefts.into_iter().zip(rights))
-        .map(|(id, (l, r))| Group { problem_id: id.unwrap_or_default().to_owned(), samples: l.into_iter().zip(r).collect() })
+        .map(|(id, (l, r))| Group {
+            problem_id: id.unwrap_or_default().to_owned(),
+            samples: l.into_iter().zip(r).collect(),
+        })
         .collect())
 }
 
@@ -140,10 +144,13 @@ mod tests {
         let rollouts = [rollout("b1", "b", 1), rollout("a0", "a", 0), rollout("b0", "b", 0)];
         let verdicts = [verdict("a0"), verdict("b0"), verdict("b1")];
         let groups = judged_groups(&rollouts, &verdicts, Path::new("v")).expect("one to one");
-        assert_eq!(groups, [
-            Group { problem_id: "b".into(), samples: vec![(2, 1), (0, 2)] },
-            Group { problem_id: "a".into(), samples: vec![(1, 0)] },
-        ]);
+        assert_eq!(
+            groups,
+            [
+                Group { problem_id: "b".into(), samples: vec![(2, 1), (0, 2)] },
+                Group { problem_id: "a".into(), samples: vec![(1, 0)] },
+            ]
+        );
     }
 
     #[test]

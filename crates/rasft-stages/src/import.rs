@@ -95,7 +95,10 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         Source::Files { files, .. } => {
             for (i, file) in files.iter().enumerate() {
                 if !file.is_file() {
-                    return Err(Error::bad_input(format!("{}: no such file\nhint: --in takes files, not directories", file.display())));
+                    return Err(Error::bad_input(format!(
+                        "{}: no such file\nhint: --in takes files, not directories",
+                        file.display()
+                    )));
                 }
                 job.input(&format!("file {i}"), &ctx.store.file_hash(file)?, file);
             }
@@ -113,7 +116,12 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         imported.problems.drain(..n_skipped);
         let report = Report::of(&mut imported, &benches, params)?;
         if imported.problems.is_empty() {
-            return Err(Error::bad_input(format!("{}: no problem is left of {} records\nhint: {}", place(&inputs.source), imported.n_in, report.advice())));
+            return Err(Error::bad_input(format!(
+                "{}: no problem is left of {} records\nhint: {}",
+                place(&inputs.source),
+                imported.n_in,
+                report.advice()
+            )));
         }
         write(dir, key, &imported, &report, n_skipped)
     })
@@ -161,7 +169,8 @@ fn read(source: &Source, params: &Params, ctx: &Ctx) -> Result<Imported, Error> 
             Ok(distinct(rows, params))
         }
         Source::Synthetic { levels, themes, first_row, rows, split } => {
-            let world = World { levels: levels.clone(), themes: themes.clone(), split: *split, ..World::new(params.seed) };
+            let world =
+                World { levels: levels.clone(), themes: themes.clone(), split: *split, ..World::new(params.seed) };
             Ok(distinct(world.problems(*first_row..first_row + rows)?, params))
         }
     }
@@ -176,7 +185,11 @@ fn distinct(rows: Vec<Problem>, params: &Params) -> Imported {
         if seen.insert(problem.problem_id.clone()) {
             imported.problems.push(problem);
         } else {
-            imported.repeated.push(rasft_problems::RepeatedRow { source_file: PathBuf::new(), source_row: i as u64, problem_id: problem.problem_id });
+            imported.repeated.push(rasft_problems::RepeatedRow {
+                source_file: PathBuf::new(),
+                source_row: i as u64,
+                problem_id: problem.problem_id,
+            });
         }
     }
     imported.problems.truncate(params.limit_with_skip().unwrap_or(usize::MAX));
@@ -215,7 +228,11 @@ impl Report {
     }
 
     fn advice(&self) -> &'static str {
-        if self.n_dropped > 0 { "every problem overlaps with a benchmark of --against" } else { "check the files and the format" }
+        if self.n_dropped > 0 {
+            "every problem overlaps with a benchmark of --against"
+        } else {
+            "check the files and the format"
+        }
     }
 }
 
@@ -249,7 +266,11 @@ fn write(dir: &Path, key: &str, imported: &Imported, report: &Report, n_skipped:
         let rows: Vec<RejectRow> = imported
             .rejects
             .iter()
-            .map(|r| RejectRow { source_row: r.source_row, reason: format!("{}: {}", r.source_file.file_name().unwrap_or_default().to_string_lossy(), r.reason), raw: r.raw.clone() })
+            .map(|r| RejectRow {
+                source_row: r.source_row,
+                reason: format!("{}: {}", r.source_file.file_name().unwrap_or_default().to_string_lossy(), r.reason),
+                raw: r.raw.clone(),
+            })
             .collect();
         let info: FileInfo = write_rejects(dir, key, &rows)?;
         debug_assert_eq!(info.file, REJECTS_FILE);

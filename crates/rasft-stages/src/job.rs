@@ -19,8 +19,8 @@ pub struct Job {
 impl Job {
     /// A job of `stage` with every parameter that shapes its output.
     pub fn new(stage: &str, version: u32, params: &impl Serialize) -> Result<Self, Error> {
-        let Value::Object(params) =
-            serde_json::to_value(params).map_err(|e| Error::runtime(format!("{stage}: cannot write its parameters: {e}")))?
+        let Value::Object(params) = serde_json::to_value(params)
+            .map_err(|e| Error::runtime(format!("{stage}: cannot write its parameters: {e}")))?
         else {
             return Err(Error::runtime(format!("{stage}: its parameters are not named")));
         };

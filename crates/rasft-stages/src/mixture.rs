@@ -13,7 +13,9 @@ use crate::trajectories::{expert_item, response_item, score_items};
 use crate::{Ctx, Error, Outputs, Slice};
 use rasft_data::{Counts, DataSet, hash128};
 use rasft_model::item::{Item, ItemCounts, ItemOptions, OnLong};
-use rasft_types::{DifficultyRow, Fallback, MixtureRow, Problem, Rollout, Route, RouteAction, Solvability, TrajectorySource, Verdict};
+use rasft_types::{
+    DifficultyRow, Fallback, MixtureRow, Problem, Rollout, Route, RouteAction, Solvability, TrajectorySource, Verdict,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -215,11 +217,24 @@ impl<'a> Build<'a> {
     fn new(prompter: &'a Prompter, params: &'a Params) -> Self {
         let on_long = if params.truncate_long { OnLong::Truncate } else { OnLong::Drop };
         let options = ItemOptions { max_length: params.max_length, on_long };
-        Self { prompter, params, options, rows: vec![], items: vec![], counts: ItemCounts::default(), fallbacks: BTreeMap::new() }
+        Self {
+            prompter,
+            params,
+            options,
+            rows: vec![],
+            items: vec![],
+            counts: ItemCounts::default(),
+            fallbacks: BTreeMap::new(),
+        }
     }
 
     /// The expert of a problem and the rollouts that it trains on.
-    fn problem(&mut self, problem: &Problem, (route, action): (Route, RouteAction), solved: Option<&Solved>) -> Result<(), Error> {
+    fn problem(
+        &mut self,
+        problem: &Problem,
+        (route, action): (Route, RouteAction),
+        solved: Option<&Solved>,
+    ) -> Result<(), Error> {
         let prompt_text = self.prompter.text(&problem.prompt)?;
         let rolled_out = matches!(action, RouteAction::Rollout | RouteAction::Probe);
         let weights = solved.filter(|_| rolled_out).and_then(|s| s.solvability.get(&problem.problem_id));
@@ -236,7 +251,10 @@ impl<'a> Build<'a> {
         let (Some(weights), Some(solved)) = (weights, solved) else { return Ok(()) };
         for (id, weight) in weights.rollout_ids.iter().zip(&weights.rollout_weights) {
             let rollout = solved.rollouts.get(id).ok_or_else(|| {
-                Error::bad_input(format!("no rollout {id}, which problem {} trains on\nhint: give the rollouts of the same round", problem.problem_id))
+                Error::bad_input(format!(
+                    "no rollout {id}, which problem {} trains on\nhint: give the rollouts of the same round",
+                    problem.problem_id
+                ))
             })?;
             let response = rollout.completion.trim().to_owned();
             if let Ok(item) = response_item(self.prompter, &prompt_text, &response, &self.options, &mut self.counts)? {
@@ -246,7 +264,16 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    fn push(&mut self, problem: &Problem, rollout_id: Option<&String>, route: Route, weight: f64, prompt_text: String, response_text: String, item: Item) {
+    fn push(
+        &mut self,
+        problem: &Problem,
+        rollout_id: Option<&String>,
+        route: Route,
+        weight: f64,
+        prompt_text: String,
+        response_text: String,
+        item: Item,
+    ) {
         let owner = rollout_id.map_or("expert", String::as_str);
         self.rows.push(MixtureRow {
             trajectory_id: hash128(&[problem.problem_id.as_bytes(), owner.as_bytes(), response_text.as_bytes()]),
@@ -298,7 +325,8 @@ impl<'a> Build<'a> {
         for (source, rows) in group_rows(&sources)? {
             let weight: f64 = rows.iter().map(|&i| self.rows[i].weight).sum();
             let tokens: usize = rows.iter().map(|&i| self.items[i].response_len()).sum();
-            by_source.insert(source, json!({ "trajectories": rows.len(), "weight": weight, "response_tokens": tokens }));
+            by_source
+                .insert(source, json!({ "trajectories": rows.len(), "weight": weight, "response_tokens": tokens }));
         }
         Ok(json!({
             "trajectories": self.rows.len(),

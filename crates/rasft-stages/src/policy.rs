@@ -76,7 +76,10 @@ impl Policy {
 /// `cpu`, `cuda[:i]` or `metal`.
 pub fn parse_device(name: Option<&str>) -> Result<Device, Error> {
     let missing = |feature: &str| {
-        Error::usage(format!("--device {}: this build has no support for it\nhint: build with `--features {feature}`", name.unwrap_or_default()))
+        Error::usage(format!(
+            "--device {}: this build has no support for it\nhint: build with `--features {feature}`",
+            name.unwrap_or_default()
+        ))
     };
     match name.unwrap_or("cpu") {
         "cpu" => Ok(Device::Cpu),

@@ -112,7 +112,8 @@ pub fn map_shards_with<I, O: Table>(
         return Ok(outputs(entry, wanted.len(), 0, ctx.dry_run));
     }
     let place = format!("{}/shards", job.key.stage);
-    let keys: Vec<KeyParams> = wanted.iter().map(|&i| shard_key(job, mapping, &mapping.units[range(i, of, n)])).collect();
+    let keys: Vec<KeyParams> =
+        wanted.iter().map(|&i| shard_key(job, mapping, &mapping.units[range(i, of, n)])).collect();
     if ctx.dry_run {
         let hits = keys.iter().map(|k| ctx.store.lookup(&place, &k.key())).collect::<Result<Vec<_>, _>>()?;
         let hits = hits.iter().flatten().count();

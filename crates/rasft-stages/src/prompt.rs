@@ -38,7 +38,9 @@ impl Prompter {
         let choice = match params.fallback_template.as_deref() {
             None => TemplateChoice::Own,
             Some("chatml") => TemplateChoice::OwnOrChatMl,
-            Some(other) => return Err(Error::usage(format!("--fallback-template {other}: the only built-in template is chatml"))),
+            Some(other) => {
+                return Err(Error::usage(format!("--fallback-template {other}: the only built-in template is chatml")));
+            }
         };
         let tokenizer = Tokenizer::from_dir(policy.dir())?;
         let template = ChatTemplate::from_dir(policy.dir(), &tokenizer, choice)?;

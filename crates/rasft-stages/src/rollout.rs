@@ -57,14 +57,19 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     let select = job.optional_data(ctx, "select", inputs.select.as_deref())?;
     let policy = job.policy(ctx, "model", &inputs.model)?;
     let prompter = Prompter::open(&policy, &params.prompt)?;
-    let mut sampler = Sampler::new(ctx, &policy, &prompter, Setting {
-        sampling: &params.sampling,
-        seed: params.seed,
-        round: params.round,
-        batch_size: params.batch_size,
-        device: params.device.as_deref(),
-        prompt: &params.prompt,
-    })?;
+    let mut sampler = Sampler::new(
+        ctx,
+        &policy,
+        &prompter,
+        Setting {
+            sampling: &params.sampling,
+            seed: params.seed,
+            round: params.round,
+            batch_size: params.batch_size,
+            device: params.device.as_deref(),
+            prompt: &params.prompt,
+        },
+    )?;
     let wanted = selected(problems.read_all()?, select.as_ref())?;
     let mapping = Mapping {
         units: &wanted,

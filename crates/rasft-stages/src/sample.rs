@@ -42,7 +42,12 @@ pub struct Sampler<'a> {
 
 impl<'a> Sampler<'a> {
     /// A sampler; refuses parameters out of range before any work.
-    pub fn new(ctx: &'a Ctx<'a>, policy: &'a Policy, prompter: &'a Prompter, setting: Setting<'a>) -> Result<Self, Error> {
+    pub fn new(
+        ctx: &'a Ctx<'a>,
+        policy: &'a Policy,
+        prompter: &'a Prompter,
+        setting: Setting<'a>,
+    ) -> Result<Self, Error> {
         let s = setting.sampling;
         if s.n == 0 || s.max_new_tokens == 0 {
             return Err(Error::usage("--n and --max-new-tokens must be at least 1"));
@@ -89,7 +94,15 @@ impl<'a> Sampler<'a> {
             if self.ctx.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let options = EngineOptions { batch_size: self.setting.batch_size };
-        generate(decoder, &self.prompter.tokenizer, &requests, &self.engine_params, self.setting.seed, &options, &mut collect)?;
+        generate(
+            decoder,
+            &self.prompter.tokenizer,
+            &requests,
+            &self.engine_params,
+            self.setting.seed,
+            &options,
+            &mut collect,
+        )?;
         self.ctx.progress.finish();
         if (done.len() as u64) < total {
             return Err(Error::Interrupted("finished shards are kept; the same command goes on from here".into()));
@@ -124,7 +137,10 @@ impl<'a> Sampler<'a> {
             )));
         }
         if too_long > 0 {
-            tracing::warn!("{too_long} of {} prompts leave no room for a completion; their rollouts say `error`", requests.len());
+            tracing::warn!(
+                "{too_long} of {} prompts leave no room for a completion; their rollouts say `error`",
+                requests.len()
+            );
         }
         Ok(())
     }
@@ -156,5 +172,10 @@ impl<'a> Sampler<'a> {
 /// Everything of a problem that its samples (and, for an evaluation, its verdicts) depend on.
 pub fn unit_hash(problem: &Problem) -> String {
     let optional = |text: &Option<String>| text.as_ref().map_or(Vec::new(), |t| [b"+", t.as_bytes()].concat());
-    hash128(&[problem.problem_id.as_bytes(), problem.prompt.as_bytes(), &optional(&problem.answer), &optional(&problem.expert_response)])
+    hash128(&[
+        problem.problem_id.as_bytes(),
+        problem.prompt.as_bytes(),
+        &optional(&problem.answer),
+        &optional(&problem.expert_response),
+    ])
 }

@@ -45,11 +45,18 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     let difficulty = job.optional_data(ctx, "difficulty", inputs.difficulty.as_deref())?;
     produce(ctx, &job, |dir, key| {
         let ids = problem_ids(&problems.non_empty()?, difficulty.as_ref())?;
-        let rollout_rows = rollouts.read_columns::<Rollout>(&["rollout_id", "problem_id", "sample_index", "completion"])?.all()?;
+        let rollout_rows =
+            rollouts.read_columns::<Rollout>(&["rollout_id", "problem_id", "sample_index", "completion"])?.all()?;
         let verdict_rows = verdicts.read_all::<Verdict>()?;
         let groups = judged_groups(&rollout_rows, &verdict_rows, verdicts.path())?;
         let mut by_problem: BTreeMap<String, Group> = groups.into_iter().map(|g| (g.problem_id.clone(), g)).collect();
-        let work: Vec<(String, Option<Group>)> = ids.into_iter().map(|id| { let group = by_problem.remove(&id); (id, group) }).collect();
+        let work: Vec<(String, Option<Group>)> = ids
+            .into_iter()
+            .map(|id| {
+                let group = by_problem.remove(&id);
+                (id, group)
+            })
+            .collect();
         if let Some(stranger) = by_problem.keys().next() {
             return Err(Error::bad_input(format!(
                 "{}: problem {stranger} is not among the problems{}\nhint: give the problems (and difficulty) that these rollouts were made from",
@@ -58,7 +65,11 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
             )));
         }
         let row = |(id, group): (String, Option<Group>)| {
-            let samples: Vec<Sample> = group.iter().flat_map(|g| &g.samples).map(|&(r, v)| sample(&rollout_rows[r], &verdict_rows[v])).collect();
+            let samples: Vec<Sample> = group
+                .iter()
+                .flat_map(|g| &g.samples)
+                .map(|&(r, v)| sample(&rollout_rows[r], &verdict_rows[v]))
+                .collect();
             solvability(&id, &samples, params)
         };
         let rows: Vec<Solvability> = work.into_par_iter().map(row).collect();

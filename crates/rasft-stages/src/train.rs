@@ -6,8 +6,8 @@ use crate::produce::{Product, produce};
 use crate::{Ctx, Error, Outputs};
 use rasft_data::{DataSet, FileInfo, ShardWriter};
 use rasft_learn::{
-    AdamWParams, MicroBatching, Normalization, Objective, Order, Schedule, Trainer, TrainerParams, TrainerState, Trajectory,
-    check_trajectories, load_state, save_checkpoint,
+    AdamWParams, MicroBatching, Normalization, Objective, Order, Schedule, Trainer, TrainerParams, TrainerState,
+    Trajectory, check_trajectories, load_state, save_checkpoint,
 };
 use rasft_model::{Decoder, DecoderConfig, LoadOptions, WeightsDtype};
 use rasft_types::{MixtureRow, StepMetrics};
@@ -189,7 +189,9 @@ impl Run {
             (None, epochs) => ((epochs.unwrap_or(1.0) * n_rows as f64) / params.batch_size as f64).ceil() as u64,
         };
         if steps == 0 || !(params.learning_rate.is_finite() && params.learning_rate >= 0.0) {
-            return Err(Error::usage("--steps (or --epochs) must be above 0, and --learning-rate a finite number from 0 on"));
+            return Err(Error::usage(
+                "--steps (or --epochs) must be above 0, and --learning-rate a finite number from 0 on",
+            ));
         }
         let normalization = match params.loss_normalization.as_str() {
             "global" => Normalization::Global,
@@ -209,7 +211,9 @@ impl Run {
         let trainer = TrainerParams {
             objective,
             normalization,
-            micro_batching: params.micro_batch_size.map_or(MicroBatching::Tokens(params.micro_batch_tokens), MicroBatching::Sequences),
+            micro_batching: params
+                .micro_batch_size
+                .map_or(MicroBatching::Tokens(params.micro_batch_tokens), MicroBatching::Sequences),
             learning_rate: params.learning_rate,
             schedule,
             max_grad_norm: params.max_grad_norm,
@@ -245,17 +249,23 @@ impl Run {
         let mut epoch = (u64::MAX, Vec::new());
         for _ in 0..self.steps {
             if ctx.cancelled() {
-                return Err(Error::Interrupted(format!("stopped after {} of {} steps; the checkpoint was not written", metrics.len(), self.steps)));
+                return Err(Error::Interrupted(format!(
+                    "stopped after {} of {} steps; the checkpoint was not written",
+                    metrics.len(),
+                    self.steps
+                )));
             }
-            let batch: Vec<&Trajectory> = (0..self.batch_size).map(|_| {
-                let n = rows.len() as u64;
-                if epoch.0 != position / n {
-                    epoch = (position / n, self.order.epoch(position / n, rows.len()));
-                }
-                let row = epoch.1[(position % n) as usize];
-                position += 1;
-                &rows[row]
-            }).collect();
+            let batch: Vec<&Trajectory> = (0..self.batch_size)
+                .map(|_| {
+                    let n = rows.len() as u64;
+                    if epoch.0 != position / n {
+                        epoch = (position / n, self.order.epoch(position / n, rows.len()));
+                    }
+                    let row = epoch.1[(position % n) as usize];
+                    position += 1;
+                    &rows[row]
+                })
+                .collect();
             let step = trainer.step(&batch)?;
             tokens += step.tokens;
             let rate = tokens as f64 / started.elapsed().as_secs_f64().max(1e-9);
@@ -266,7 +276,8 @@ impl Run {
         let state = TrainerState {
             step: trainer.optimizer().step,
             consumed: position,
-            params: serde_json::to_value(params).map_err(|e| Error::runtime(format!("cannot write the parameters: {e}")))?,
+            params: serde_json::to_value(params)
+                .map_err(|e| Error::runtime(format!("cannot write the parameters: {e}")))?,
         };
         save_checkpoint(dir, trainer.decoder(), model.dir(), self.dtype, trainer.optimizer(), &state)?;
         product(dir, key, &metrics)

@@ -38,7 +38,13 @@ pub fn response_item(
 }
 
 /// Mean log-probability per response token of each item under `policy`, nats.
-pub fn score_items(ctx: &Ctx, policy: &Policy, device: Option<&str>, label: &str, items: &[&Item]) -> Result<Vec<SequenceScore>, Error> {
+pub fn score_items(
+    ctx: &Ctx,
+    policy: &Policy,
+    device: Option<&str>,
+    label: &str,
+    items: &[&Item],
+) -> Result<Vec<SequenceScore>, Error> {
     if items.is_empty() {
         return Ok(Vec::new());
     }

@@ -55,7 +55,12 @@ struct Group {
     rollouts: Vec<Rollout>,
 }
 
-fn run_rollouts(rollouts: &std::path::Path, problems: &std::path::Path, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
+fn run_rollouts(
+    rollouts: &std::path::Path,
+    problems: &std::path::Path,
+    params: &Params,
+    ctx: &Ctx,
+) -> Result<Outputs, Error> {
     let mut job = Job::new(STAGE, VERSION, params)?;
     let rollouts = job.data(ctx, "rollouts", rollouts)?;
     let problems = job.data(ctx, "problems", problems)?.non_empty()?;

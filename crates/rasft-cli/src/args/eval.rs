@@ -121,6 +121,9 @@ impl CompareArgs {
         }
         let runs = self.runs.iter().map(|r| named(r, "run")).collect::<Result<_, _>>()?;
         let d = eval_compare::Params::default();
-        Ok((eval_compare::Inputs { runs }, eval_compare::Params { resamples: self.resamples.unwrap_or(d.resamples), seed }))
+        Ok((
+            eval_compare::Inputs { runs },
+            eval_compare::Params { resamples: self.resamples.unwrap_or(d.resamples), seed },
+        ))
     }
 }

@@ -100,7 +100,10 @@ pub struct ImportArgs {
 impl ImportArgs {
     /// The stage's inputs and parameters.
     pub fn resolve(&self, seed: u64) -> Result<(Inputs, Params), Failure> {
-        let word = self.format.as_deref().ok_or_else(|| Failure::usage(format!("missing FORMAT: one of {}", FORMATS.join(", "))))?;
+        let word = self
+            .format
+            .as_deref()
+            .ok_or_else(|| Failure::usage(format!("missing FORMAT: one of {}", FORMATS.join(", "))))?;
         let source = match word {
             "synthetic" => Source::Synthetic {
                 levels: self.levels.as_deref().map_or(Ok(DEFAULT_LEVELS), levels)?,
@@ -127,7 +130,13 @@ impl ImportArgs {
     }
 
     fn files_source(&self, word: &str) -> Result<Source, Failure> {
-        let unknown = |_| Failure::usage(format!("unknown format {word:?}{}\nhint: formats are {}", config::did_you_mean(word, FORMATS), FORMATS.join(", ")));
+        let unknown = |_| {
+            Failure::usage(format!(
+                "unknown format {word:?}{}\nhint: formats are {}",
+                config::did_you_mean(word, FORMATS),
+                FORMATS.join(", ")
+            ))
+        };
         let format: Format = word.parse().map_err(unknown)?;
         if self.files.is_empty() {
             return Err(Failure::usage(format!("missing --in: the files of format {word}")));
@@ -156,6 +165,7 @@ fn split(word: Option<&str>) -> Result<Split, Failure> {
 fn levels(text: &str) -> Result<RangeInclusive<u8>, Failure> {
     let wrong = || Failure::usage(format!("--levels {text}: expected FIRST..LAST, such as 1..4 (both included)"));
     let (first, last) = text.split_once("..").unwrap_or((text, text));
-    let (first, last) = (first.trim().parse().map_err(|_| wrong())?, last.trim_start_matches('=').trim().parse().map_err(|_| wrong())?);
+    let (first, last) =
+        (first.trim().parse().map_err(|_| wrong())?, last.trim_start_matches('=').trim().parse().map_err(|_| wrong())?);
     Ok(first..=last)
 }

@@ -15,5 +15,10 @@ use std::path::PathBuf;
 
 /// A path that the stage cannot do without.
 fn required(value: &Option<PathBuf>, flag: &str, what: &str) -> Result<PathBuf, Failure> {
-    value.clone().ok_or_else(|| Failure::usage(format!("missing --{flag}: {what}\nhint: give the flag, or `{}` in the stage's table of --config", flag.replace('-', "_"))))
+    value.clone().ok_or_else(|| {
+        Failure::usage(format!(
+            "missing --{flag}: {what}\nhint: give the flag, or `{}` in the stage's table of --config",
+            flag.replace('-', "_")
+        ))
+    })
 }

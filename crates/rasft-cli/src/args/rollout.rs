@@ -4,8 +4,8 @@ use super::{prompt::PromptArgs, required};
 use crate::session::Cli;
 use crate::{CommonArgs, Failure};
 use clap::{Args, Parser};
-use rasft_stages::rollout::{Inputs, Params};
 use rasft_stages::SamplingParams;
+use rasft_stages::rollout::{Inputs, Params};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 

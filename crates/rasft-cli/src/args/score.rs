@@ -226,7 +226,11 @@ fn profile(word: Option<&str>) -> Result<Profile, Failure> {
 
 impl DifficultyArgs {
     /// The stage's inputs and parameters.
-    pub fn resolve(&self, seed: u64, device: Option<String>) -> Result<(difficulty::Inputs, difficulty::Params), Failure> {
+    pub fn resolve(
+        &self,
+        seed: u64,
+        device: Option<String>,
+    ) -> Result<(difficulty::Inputs, difficulty::Params), Failure> {
         let inputs = difficulty::Inputs {
             problems: required(&self.problems, "problems", "problems with expert solutions")?,
             model: required(&self.model, "model", "the current policy")?,
@@ -298,7 +302,11 @@ impl MixtureArgs {
         let rollouts = match objective {
             mixture::For::Sft => None,
             mixture::For::Rasft => Some(mixture::RolloutInputs {
-                rollouts: required(&self.rollouts, "rollouts", "the rollouts (or --for sft to train on experts alone)")?,
+                rollouts: required(
+                    &self.rollouts,
+                    "rollouts",
+                    "the rollouts (or --for sft to train on experts alone)",
+                )?,
                 verdicts: required(&self.verdicts, "verdicts", "the rollouts' verdicts")?,
                 solvability: required(&self.solvability, "solvability", "solvability and weights")?,
             }),

@@ -130,7 +130,9 @@ impl TrainArgs {
     /// The stage's inputs and parameters.
     pub fn resolve(&self, seed: u64, device: Option<String>) -> Result<(Inputs, Params), Failure> {
         if self.mixture.is_empty() {
-            return Err(Failure::usage("missing --mixture: the trajectories to train on\nhint: `rasft-score mixture` writes them"));
+            return Err(Failure::usage(
+                "missing --mixture: the trajectories to train on\nhint: `rasft-score mixture` writes them",
+            ));
         }
         let inputs = Inputs {
             mixture: self.mixture.clone(),
