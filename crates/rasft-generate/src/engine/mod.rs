@@ -12,6 +12,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+use crate::sampler::Scratch;
 use crate::types::OnCompletion;
 use crate::{Completion, EngineOptions, GenerateError, Observer, Request, SamplingParams, Stats};
 use prompts::Prompt;
@@ -108,6 +109,8 @@ struct Engine<'a> {
     prefix: Vec<Option<usize>>,
     /// Prompts that some sample still has to start from.
     prompts: BTreeMap<usize, Prompt>,
+    /// One for each thread.
+    scratches: Vec<Scratch>,
     stats: Stats,
 }
 
@@ -131,6 +134,7 @@ impl<'a> Engine<'a> {
             free: (0..n_slots).rev().collect(),
             prefix: vec![None; n_slots],
             prompts: BTreeMap::new(),
+            scratches: (0..rayon::current_num_threads()).map(|_| Scratch::default()).collect(),
             stats: Stats { slots: n_slots as u64, ..Stats::default() },
         })
     }

@@ -1,10 +1,9 @@
 //! How samples get their slot and their prompt.
 
 use super::sample::{Phase, Sample};
+use super::step::choose_all;
 use super::{Engine, refused};
-use crate::sampler::Scratch;
 use crate::{GenerateError, Observer};
-use rayon::prelude::*;
 use std::ops::ControlFlow;
 
 /// The prompt of a request that still has samples to start.
@@ -92,15 +91,14 @@ impl Engine<'_> {
 
     /// The first token of every sample whose prompt has just come in.
     pub(super) fn choose_first(&mut self) -> Result<(), GenerateError> {
-        let first: Vec<&mut Sample> = self.samples.iter_mut().filter(|s| s.phase == Phase::First).collect();
-        let requests: Vec<usize> = first.iter().map(|s| s.request).collect();
-        let (job, prompts) = (&self.job, &self.prompts);
-        first.into_par_iter().try_for_each_init(Scratch::default, |scratch, sample| {
-            match prompts.get(&sample.request).and_then(|p| p.logits.as_deref()) {
-                Some(logits) => sample.choose(job, logits, scratch),
-                None => Ok(()),
+        let (mut first, mut requests) = (Vec::new(), Vec::new());
+        for sample in self.samples.iter_mut().filter(|s| s.phase == Phase::First) {
+            if let Some(logits) = self.prompts.get(&sample.request).and_then(|p| p.logits.as_deref()) {
+                requests.push(sample.request);
+                first.push((sample, logits));
             }
-        })?;
+        }
+        choose_all(&self.job, first, &mut self.scratches)?;
         for request in requests {
             self.stats.tokens += 1;
             if let Some(prompt) = self.prompts.get_mut(&request) {

@@ -1,7 +1,7 @@
 //! One forward pass.
 
-use super::Engine;
 use super::sample::{Phase, Sample};
+use super::{Engine, Job};
 use crate::GenerateError;
 use crate::sampler::Scratch;
 use candle_core::{Storage, Tensor};
@@ -74,10 +74,7 @@ impl Engine<'_> {
         }
         self.stats.decoded += chosen.len() as u64;
         self.stats.tokens += chosen.len() as u64;
-        let job = &self.job;
-        chosen
-            .par_iter_mut()
-            .try_for_each_init(Scratch::default, |scratch, (sample, row)| sample.choose(job, row, scratch))?;
+        choose_all(&self.job, chosen, &mut self.scratches)?;
         for (at, row) in rows() {
             if matches!(self.samples[at].phase, Phase::Prefill(_)) {
                 self.prompt_done(at, row)?;
@@ -85,6 +82,18 @@ impl Engine<'_> {
         }
         Ok(())
     }
+}
+
+/// Chooses the next token of every sample from its row, in parallel; the scratches keep their memory from pass to pass.
+pub(super) fn choose_all(
+    job: &Job,
+    mut chosen: Vec<(&mut Sample, &[f32])>,
+    scratches: &mut [Scratch],
+) -> Result<(), GenerateError> {
+    let share = chosen.len().div_ceil(scratches.len()).max(1);
+    chosen.par_chunks_mut(share).zip(scratches).try_for_each(|(samples, scratch)| {
+        samples.iter_mut().try_for_each(|(sample, row)| sample.choose(job, row, scratch))
+    })
 }
 
 /// The wanted rows of (T, D).
