@@ -100,7 +100,7 @@ impl Sample {
         Ok(first_stop(self.detokenizer.text(), before, &job.params.stop))
     }
 
-    /// The finished sample; without an end it has none of the tokens it still would have had.
+    /// What is handed out of a sample that has ended.
     pub(super) fn finish(self, job: &Job) -> Result<Completion, GenerateError> {
         let (finish_reason, cut) = self.ended.map_or((FinishReason::Error, None), |e| (e.finish_reason, e.cut));
         let text = match cut {
