@@ -22,7 +22,9 @@ pub enum GenerateError {
     #[error("cannot read logits: {0}")]
     Tensor(#[from] candle_core::Error),
     /// Logits that are no numbers.
-    #[error("problem {problem_id}, sample {sample_index}: the model's logits are not finite\nhint: the weights are damaged or training diverged")]
+    #[error(
+        "problem {problem_id}, sample {sample_index}: the model's logits are not finite\nhint: the weights are damaged or training diverged"
+    )]
     NotFinite {
         /// The problem.
         problem_id: String,

@@ -10,8 +10,12 @@ mod engine;
 mod error;
 mod params;
 mod sampler;
+#[cfg(test)]
+mod testing;
+mod types;
 
-pub use engine::{Completion, EngineOptions, Request, Stats, generate};
+pub use engine::{generate, generate_observed};
 pub use error::GenerateError;
 pub use params::SamplingParams;
-pub use sampler::{Sampler, logprob, sample_rng};
+pub use sampler::{Sampler, Scratch, logprob, sample_rng};
+pub use types::{Completion, EngineOptions, Observer, Request, Stats};

@@ -4,7 +4,9 @@
 //! at all. Whether a completion is correct does not depend on whether it is fit to be trained on.
 //! Absent on purpose: files, and running model-written code.
 
+mod gold;
 mod judge;
 
+pub use gold::{Gold, GoldSource, gold};
 pub use judge::{JudgeError, JudgeParams, judge_group, judge_pair};
-pub use rasft_math::Report;
+pub use rasft_math::{Options, Report};
