@@ -1,3 +1,4 @@
+#![allow(dead_code, reason = "each test uses a part of it")]
 //! Runs the real binaries in a folder of their own.
 
 use serde_json::{Value, json};
