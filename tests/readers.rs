@@ -48,7 +48,10 @@ fn duckdb_and_polars_read_every_table() {
     let v = bench.ok("rasft-verify", &["--rollouts", &r, "--problems", &p]);
     let tables = ["--problems", &p, "--rollouts", &r, "--verdicts", &v];
     let s = bench.ok("rasft-score", &[&["solvability"], &tables[..]].concat());
-    bench.ok("rasft-score", &[&["mixture"], &tables[..], &["--solvability", &s, "--model", &model, "--difficulty", &d]].concat());
+    bench.ok(
+        "rasft-score",
+        &[&["mixture"], &tables[..], &["--solvability", &s, "--model", &model, "--difficulty", &d]].concat(),
+    );
     bench.ok("rasft-eval", &["run", "--model", &model, "--bench", &format!("b={p}"), "--max-new-tokens", "8"]);
     let out = Command::new(python).args(["-c", SCRIPT]).arg(bench.store()).output().expect("python runs");
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

@@ -26,7 +26,10 @@ fn round(bench: &Bench) -> Vec<String> {
     let c = bench.ok("rasft-train", &train);
     let eval = |model: &str| {
         let bench_arg = format!("synthetic={p}");
-        ok("rasft-eval", &with(&["run", "--model", model, "--bench", &bench_arg, "--limit", "6", "--max-new-tokens", "120"]))
+        ok(
+            "rasft-eval",
+            &with(&["run", "--model", model, "--bench", &bench_arg, "--limit", "6", "--max-new-tokens", "120"]),
+        )
     };
     let (base, tuned) = (eval(&model), eval(&c));
     let compared = bench.ok("rasft-eval", &["compare", &format!("base={base}"), &format!("tuned={tuned}")]);
