@@ -19,7 +19,6 @@ pipeline: build ## run an experiment end to end (PIPELINE=pipelines/x.toml)
 
 test: python ## run every test
 	$(if $(shell $(CARGO) nextest --version 2>/dev/null),$(CARGO) nextest run --locked --workspace,$(CARGO) test --locked --workspace)
-	$(CARGO) test --locked --workspace --doc -q
 
 check: ## formatting and lints
 	$(CARGO) fmt --all --check
