@@ -19,7 +19,7 @@ for manifest in glob.glob(os.path.join(sys.argv[1], "*", "*", "_manifest.json"))
     rows = sum(s["rows"] for s in m["shards"])
     frame = polars.read_parquet(files)
     assert frame.height == rows, (manifest, frame.height, rows)
-    counted = duckdb.sql(f"select count(*) from read_parquet({files!r})").fetchone()[0]
+    counted = duckdb.sql(f"select count(*) from read_parquet({files!r})").fetchall()[0][0]
     assert counted == rows, (manifest, counted, rows)
     duckdb.sql(f"select * from read_parquet({files!r})").fetchall()
     n += 1
