@@ -3,9 +3,10 @@
 //! With `CE_t = −log p_θ(y_t)` every objective here is `L = Σ_bt (c_bt · CE_bt + λ · KL_bt) / n` with coefficients `c`
 //! that carry no gradient; what distinguishes them is `c`, `λ` and which tokens `n` counts. So one linear loss over
 //! token log-probabilities serves them all, with the gradient `∂L/∂log p_bt = −c_bt / n`; the divergence is in `kl`.
-//! Absent on purpose: the divisor's choice (the trainer's normalisation) and any tensor.
+//! Absent on purpose: the divisor's choice, which is the trainer's normalisation.
 
 use crate::LearnError;
+use candle_core::Tensor;
 use std::str::FromStr;
 
 /// What is minimised.
@@ -173,6 +174,51 @@ pub fn sequence_terms(objective: Objective, logprobs: &[f32], weight: f64, ref_l
         _ => logprobs.len(),
     };
     SequenceTerms { coefficients, counted, ratio, clipped_ratio, sum_prob: logprobs.iter().map(prob).sum() }
+}
+
+/// What an objective looks at in one sequence; nothing here carries a gradient.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sequence<'a> {
+    /// Log-probabilities of the response tokens, (T), nats.
+    pub logprobs: &'a [f32],
+    /// `w_b`.
+    pub weight: f64,
+    /// Mean log-probability per response token under the frozen reference, nats.
+    pub ref_logprob: f32,
+}
+
+/// [`sequence_terms`] of sequences over which one mean is taken. Where `profit` counts none of their tokens, all are
+/// trained on as in `sft`.
+///
+/// # Source
+/// algorithm.md §12 (profit: "if none, plain mean over valid tokens").
+pub fn mean_terms(objective: Objective, sequences: &[Sequence<'_>]) -> Vec<SequenceTerms> {
+    let terms = |objective| -> Vec<SequenceTerms> {
+        sequences.iter().map(|s| sequence_terms(objective, s.logprobs, s.weight, s.ref_logprob)).collect()
+    };
+    let own = terms(objective);
+    if n_counted(&own) == 0 { terms(Objective::Sft) } else { own }
+}
+
+/// Tokens the mean is taken over.
+pub fn n_counted(terms: &[SequenceTerms]) -> usize {
+    terms.iter().map(|t| t.counted).sum()
+}
+
+/// `L = Σ_bt c_bt · CE_bt / divisor` as a tensor whose gradient is `∂L/∂log p_bt = −c_bt / divisor`.
+///
+/// # Shapes
+/// `logprobs` (N) of the response tokens of all sequences end to end, nats → scalar.
+///
+/// # Errors
+/// The number of coefficients is not N.
+///
+/// # Source
+/// algorithm.md §11 and §12.
+pub fn token_loss(logprobs: &Tensor, terms: &[SequenceTerms], divisor: f64) -> Result<Tensor, LearnError> {
+    let coefficients = terms.iter().flat_map(|t| &t.coefficients).map(|c| (-f64::from(*c) / divisor) as f32);
+    let coefficients = Tensor::from_iter(coefficients, logprobs.device())?;
+    Ok((logprobs * coefficients)?.sum_all()?)
 }
 
 /// `(R_b, R̃_b)`; a sequence without response tokens has ratio 1.

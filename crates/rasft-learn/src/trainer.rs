@@ -8,11 +8,10 @@ use crate::batch::{MicroBatching, Trajectory, micro_batches};
 use crate::forward::{Rows, forward};
 use crate::grads::accumulate;
 use crate::kl;
-use crate::objectives::{Objective, SequenceTerms, sequence_terms};
+use crate::objectives::{Objective, Sequence, SequenceTerms, mean_terms, n_counted, sequence_terms, token_loss};
 use crate::optim::{AdamW, AdamWParams, clip_factor, global_norm};
 use crate::schedule::Schedule;
 use crate::tally::Tally;
-use candle_core::Tensor;
 use rasft_model::Decoder;
 use rasft_types::StepMetrics;
 
@@ -192,26 +191,26 @@ impl Trainer {
     ) -> Result<(), LearnError> {
         let rows = Rows::of(part)?;
         let forward = forward(&self.decoder, &rows)?;
-        let terms_of = |objective| -> Vec<SequenceTerms> {
-            let sequences = part.iter().zip(forward.by_sequence());
-            sequences.map(|(t, logprobs)| sequence_terms(objective, logprobs, t.weight, t.ref_logprob)).collect()
+        let sequences: Vec<Sequence<'_>> = part
+            .iter()
+            .zip(forward.by_sequence())
+            .map(|(t, logprobs)| Sequence { logprobs, weight: t.weight, ref_logprob: t.ref_logprob })
+            .collect();
+        let (terms, divisor) = match divisor {
+            Divisor::Fixed(n) => {
+                let of = |s: &Sequence<'_>| sequence_terms(objective, s.logprobs, s.weight, s.ref_logprob);
+                (sequences.iter().map(of).collect::<Vec<SequenceTerms>>(), n)
+            }
+            Divisor::Counted { n_micro } => {
+                let terms = mean_terms(objective, &sequences);
+                let n = n_counted(&terms) as f64 * n_micro;
+                (terms, n)
+            }
         };
-        let mut terms = terms_of(objective);
-        let counted = |terms: &[SequenceTerms]| terms.iter().map(|t| t.counted).sum::<usize>();
-        if matches!(divisor, Divisor::Counted { .. }) && counted(&terms) == 0 {
-            terms = terms_of(Objective::Sft);
+        for ((trajectory, terms), sequence) in part.iter().zip(&terms).zip(&sequences) {
+            tally.sequence(trajectory, terms, sequence.logprobs, divisor);
         }
-        let divisor = match divisor {
-            Divisor::Fixed(n) => n,
-            Divisor::Counted { n_micro } => counted(&terms) as f64 * n_micro,
-        };
-        for ((trajectory, terms), logprobs) in part.iter().zip(&terms).zip(forward.by_sequence()) {
-            tally.sequence(trajectory, terms, logprobs, divisor);
-        }
-        // L = Σ c·CE/n = Σ (−c/n)·log p
-        let coefficients = terms.iter().flat_map(|t| &t.coefficients).map(|c| (-f64::from(*c) / divisor) as f32);
-        let coefficients = Tensor::from_iter(coefficients, forward.logprobs.device())?;
-        let mut loss = (&forward.logprobs * coefficients)?.sum_all()?;
+        let mut loss = token_loss(&forward.logprobs, &terms, divisor)?;
         if let Some(kl_weight) = objective.kl_weight() {
             let reference = self.reference.as_ref().ok_or_else(|| {
                 LearnError::Parameter("this objective compares with a reference model: give --reference".into())

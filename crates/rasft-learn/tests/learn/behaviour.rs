@@ -1,0 +1,125 @@
+//! What training does: it learns, warns, and refuses what cannot be trained on.
+
+use crate::support::{frozen, params, tiny_decoder, tiny_trainer, trajectories, weight_bits};
+use rasft_learn::reference::score;
+use rasft_learn::{
+    LearnError, Objective, Order, Report, RunPlan, Trainer, TrainerParams, Trajectory, Warning, kl_to_reference, train,
+};
+use std::sync::atomic::AtomicBool;
+
+const PLAN: RunPlan = RunPlan { order: Order::AsGiven, batch_size: 4, steps: 3, consumed: 0 };
+
+fn go(trainer: &mut Trainer, rows: &[Trajectory], plan: RunPlan) -> Result<Report, LearnError> {
+    train(trainer, rows, &plan, &AtomicBool::new(false), &mut |_| Ok(()))
+}
+
+fn objective(name: &str) -> TrainerParams {
+    TrainerParams { objective: Objective::parse(name, 0.4, 1.2).unwrap(), ..params() }
+}
+
+#[test]
+fn sft_learns_a_small_batch_by_heart() {
+    let rows = trajectories(4);
+    let mut trainer = tiny_trainer(objective("sft"));
+    let report = go(&mut trainer, &rows, RunPlan { steps: 80, ..PLAN }).unwrap();
+    let (first, last) = (&report.metrics[0], &report.metrics[79]);
+    assert!(first.loss > 3.0 && last.loss < 0.05, "{} {}", first.loss, last.loss);
+    assert!(last.mean_token_prob > 0.95, "{last:?}");
+    assert!(score(trainer.decoder(), &rows, 1000).unwrap().iter().all(|s| s.mean_logprob > -0.1));
+}
+
+#[test]
+fn a_divergence_holds_the_policy_to_its_reference() {
+    let rows = trajectories(4);
+    let distance = |kl_weight: f64| {
+        let mut params = objective("sft-kl");
+        params.objective = params.objective.with_kl_weight(kl_weight);
+        let mut trainer = tiny_trainer(params).with_reference(frozen(&tiny_decoder())).unwrap();
+        go(&mut trainer, &rows, RunPlan { steps: 30, ..PLAN }).unwrap();
+        let packed = rasft_model::Packed::from_sequences(&[&rows[0].input_ids]);
+        let logits = |d: &rasft_model::Decoder| d.logits(&d.hidden(&packed).unwrap()).unwrap().detach();
+        let (kl, _) = kl_to_reference(&logits(trainer.decoder()), &logits(&tiny_decoder())).unwrap();
+        kl.iter().sum::<f64>() / kl.len() as f64
+    };
+    let (free, held) = (distance(0.0), distance(10.0));
+    assert!(held < 0.2 * free, "{held} {free}");
+}
+
+#[test]
+fn a_divergence_without_a_reference_model_is_refused() {
+    for name in ["sft-kl", "asft"] {
+        let mut trainer = tiny_trainer(objective(name));
+        let message = go(&mut trainer, &trajectories(4), PLAN).unwrap_err().to_string();
+        assert!(message.contains("--reference"), "{message}");
+    }
+}
+
+#[test]
+fn steps_that_are_not_finite_change_nothing_and_name_their_trajectories() {
+    let mut rows = trajectories(8);
+    let mut trainer = tiny_trainer(params());
+    go(&mut trainer, &rows, RunPlan { steps: 1, ..PLAN }).unwrap();
+    let (before, moments) = (weight_bits(trainer.decoder()), trainer.optimizer().clone());
+    rows[5].weight = f64::MAX;
+    let error = go(&mut trainer, &rows, RunPlan { consumed: 4, ..PLAN }).unwrap_err();
+    assert!(matches!(error, LearnError::NotFinite { step: 2, .. }));
+    let message = error.to_string();
+    assert!(message.contains("t4, t5, t6, t7") && message.contains("hint"), "{message}");
+    assert_eq!(weight_bits(trainer.decoder()), before);
+    assert_eq!(*trainer.optimizer(), moments);
+    // And the trainer still works.
+    rows[5].weight = 1.0;
+    go(&mut trainer, &rows, PLAN).unwrap();
+}
+
+#[test]
+fn long_lists_of_trajectories_are_shortened() {
+    let ids = (0..20).map(|i| format!("t{i}")).collect();
+    let message = LearnError::NotFinite { step: 1, what: "loss", ids }.to_string();
+    assert!(message.contains("t7 and 12 more"), "{message}");
+}
+
+#[test]
+fn mixtures_that_teach_nothing_are_reported() {
+    let mut rows = trajectories(3);
+    rows.iter_mut().for_each(|t| t.weight = 0.0);
+    let warnings = |name: &str, rows: &[Trajectory], batch_size| {
+        let plan = RunPlan { steps: 1, batch_size, ..PLAN };
+        go(&mut tiny_trainer(objective(name)), rows, plan).unwrap().warnings
+    };
+    assert_eq!(warnings("rasft", &rows, 3), [Warning::NoWeight { rows: 3 }]);
+    assert_eq!(warnings("dft", &rows, 3), []);
+    rows[1].weight = 0.1;
+    assert_eq!(warnings("rasft", &rows, 4), [Warning::FewRows { rows: 3, batch_size: 4 }]);
+}
+
+#[test]
+fn unusable_rows_and_parameters_are_refused_before_anything_is_trained() {
+    let refused = |rows: &[Trajectory], params: TrainerParams, plan: RunPlan, part: &str| {
+        let mut trainer = tiny_trainer(params);
+        let before = weight_bits(trainer.decoder());
+        let message = go(&mut trainer, rows, plan).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+        assert_eq!(weight_bits(trainer.decoder()), before);
+    };
+    let good = trajectories(6);
+    refused(&[], params(), PLAN, "no trajectories");
+    refused(&good, params(), RunPlan { batch_size: 0, ..PLAN }, "batch size");
+    refused(&good, TrainerParams { learning_rate: f64::NAN, ..params() }, PLAN, "learning rate");
+    refused(&good, TrainerParams { max_grad_norm: 0.0, ..params() }, PLAN, "gradient norm");
+    let mut bad = good.clone();
+    bad[3].input_ids = vec![1; 66];
+    refused(&bad, params(), PLAN, "trajectory 3 (t3): 66 tokens exceed");
+    bad[3].input_ids = vec![61; 4];
+    refused(&bad, params(), PLAN, "trajectory 3 (t3): token 61");
+    let message = score(&tiny_decoder(), &[Trajectory { prompt_len: 0, ..good[0].clone() }], 10).unwrap_err();
+    assert!(message.to_string().contains("trajectory 0"), "{message}");
+}
+
+#[test]
+fn the_longest_trajectory_a_model_can_predict_is_trained() {
+    let mut rows = trajectories(1);
+    rows[0].input_ids = (0..65).map(|i| i % 61).collect();
+    let metrics = go(&mut tiny_trainer(params()), &rows, RunPlan { steps: 1, batch_size: 1, ..PLAN }).unwrap().metrics;
+    assert_eq!(metrics[0].tokens, 65);
+}
