@@ -58,3 +58,24 @@ impl Schedule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn multipliers(kind: &str, steps: [u64; 5]) -> [f64; 5] {
+        let schedule = Schedule { kind: kind.parse().unwrap(), warmup_steps: 2, total_steps: 6 };
+        steps.map(|k| schedule.multiplier(k))
+    }
+
+    #[test]
+    fn linear_and_constant_warm_up_and_stay_within_bounds() {
+        assert_eq!(multipliers("linear", [0, 1, 2, 5, 9]), [0.0, 0.5, 1.0, 0.25, 0.0]);
+        assert_eq!(multipliers("constant", [0, 1, 2, 5, 9]), [0.0, 0.5, 1.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn unknown_shapes_name_the_known_ones() {
+        assert!("step".parse::<ScheduleKind>().unwrap_err().contains("cosine, linear or constant"));
+    }
+}

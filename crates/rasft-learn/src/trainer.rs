@@ -55,7 +55,7 @@ impl TrainerParams {
             let detail = format!("the learning rate is {}: expected a finite number from 0 on", self.learning_rate);
             return Err(LearnError::Parameter(detail));
         }
-        if !(self.max_grad_norm > 0.0) {
+        if self.max_grad_norm.is_nan() || self.max_grad_norm <= 0.0 {
             let detail = format!("the clip of the gradient norm is {}: expected a number above 0", self.max_grad_norm);
             return Err(LearnError::Parameter(detail));
         }

@@ -1,6 +1,7 @@
 //! What training does: it learns, warns, and refuses what cannot be trained on.
 
 use crate::support::{frozen, params, tiny_decoder, tiny_trainer, trajectories, weight_bits};
+use candle_core::Tensor;
 use rasft_learn::reference::score;
 use rasft_learn::{
     LearnError, Objective, Order, Report, RunPlan, Trainer, TrainerParams, Trajectory, Warning, kl_to_reference, train,
@@ -43,6 +44,38 @@ fn a_divergence_holds_the_policy_to_its_reference() {
     };
     let (free, held) = (distance(0.0), distance(10.0));
     assert!(held < 0.2 * free, "{held} {free}");
+}
+
+/// Along the gradient the loss climbs by its norm: (L(θ+εg/‖g‖) − L(θ−εg/‖g‖)) / 2ε = ‖g‖, for objectives whose
+/// coefficients do not depend on the policy.
+#[test]
+fn the_loss_climbs_along_its_gradient() {
+    let rows = trajectories(12);
+    for (name, kl_weight) in [("sft", 0.0), ("sft-kl", 0.5), ("sft-kl", 50.0)] {
+        let mut params = TrainerParams { learning_rate: 0.0, ..objective(name) };
+        params.objective = params.objective.with_kl_weight(kl_weight);
+        let reference = tiny_decoder();
+        for (_, var) in reference.parameters() {
+            var.set(&(var.as_tensor() * 0.8).unwrap()).unwrap();
+        }
+        let mut trainer = tiny_trainer(params).with_reference(frozen(&reference)).unwrap();
+        let batch: Vec<&Trajectory> = rows.iter().collect();
+        let norm = trainer.step(&batch).unwrap().grad_norm;
+        let start: Vec<Tensor> =
+            trainer.decoder().parameters().iter().map(|(_, var)| var.as_tensor().copy().unwrap().detach()).collect();
+        let direction: Vec<Tensor> = (trainer.gradients().zip(&start))
+            .map(|((_, g), at)| (Tensor::from_slice(g, at.shape(), at.device()).unwrap() / norm).unwrap())
+            .collect();
+        let epsilon = 5e-3;
+        let mut loss_at = |distance: f64| {
+            for (((_, var), at), along) in trainer.decoder().parameters().iter().zip(&start).zip(&direction) {
+                var.set(&(at + (along * distance).unwrap()).unwrap()).unwrap();
+            }
+            trainer.step(&batch).unwrap().loss
+        };
+        let slope = (loss_at(epsilon) - loss_at(-epsilon)) / (2.0 * epsilon);
+        assert!((slope / norm - 1.0).abs() < 0.01, "{name} {kl_weight}: slope {slope}, norm {norm}");
+    }
 }
 
 #[test]
