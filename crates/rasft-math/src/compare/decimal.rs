@@ -16,7 +16,9 @@ const EXACT_DIGITS: u32 = 12;
 /// Decimals this long come from binary floating point, whose last digits are noise (0.30000000000000004).
 const NOISE_DIGITS: u32 = 16;
 /// Such a decimal equals a short exact value within 10^-[`NOISE`] of it.
-pub(super) const NOISE: i64 = 14;
+const NOISE: i64 = 14;
+/// The same as a double: a literal, because `powi` may round differently from machine to machine.
+pub(super) const NOISE_RELATIVE: f64 = 1e-14;
 /// Numerator and denominator together of a short exact value: both sides far from needing sixteen digits.
 const NOISE_FREE_BITS: u64 = 40;
 

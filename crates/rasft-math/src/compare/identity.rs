@@ -3,7 +3,7 @@
 //! Rational functions are decided modulo a prime; everything else at fixed points with error bounds. A verdict "equal"
 //! needs several points at which both sides are defined and agree to far more digits than a coincidence would.
 
-use super::decimal::{NOISE, approximation, is_noisy, may_stand};
+use super::decimal::{NOISE_RELATIVE, approximation, is_noisy, may_stand};
 use super::{Compared, Comparer, Same};
 use crate::budget::Exhausted;
 use crate::eval::ball::Ball;
@@ -171,7 +171,7 @@ impl Comparer<'_> {
         };
         let distance = (value.re - center).hi.abs();
         let near = may_stand(&decimal, self.options) && distance <= unit.hi * (1.0 + 1e-9) + value.err;
-        let noise = if is_noisy(&decimal) { 10f64.powi(-(NOISE as i32)) * center.hi.abs() } else { 0.0 };
+        let noise = if is_noisy(&decimal) { NOISE_RELATIVE * center.hi.abs() } else { 0.0 };
         let near = near || distance <= noise;
         let tolerated = relative.is_some_and(|r| distance <= r * center.hi.abs().max(value.re.hi.abs()));
         Ok(Some(Same::from_bool(near || tolerated, Method::Numeric)))
