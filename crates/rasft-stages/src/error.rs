@@ -87,14 +87,7 @@ impl Error {
             Self::Generate(rasft_generate::GenerateError::Parameter { .. }) => ErrorClass::Usage,
             Self::Generate(rasft_generate::GenerateError::Model(e)) => model_class(e),
             Self::Generate(_) => ErrorClass::Runtime,
-            Self::Learn(e) => match e {
-                rasft_learn::LearnError::Parameter(_) => ErrorClass::Usage,
-                rasft_learn::LearnError::Trajectory { .. } | rasft_learn::LearnError::State { .. } => {
-                    ErrorClass::BadInput
-                }
-                rasft_learn::LearnError::Model(e) => model_class(e),
-                _ => ErrorClass::Runtime,
-            },
+            Self::Learn(e) => e.class().map_or(ErrorClass::Usage, model_error_class),
             Self::Problems(e) => match e.class() {
                 rasft_problems::Class::Usage => ErrorClass::Usage,
                 rasft_problems::Class::BadInput => ErrorClass::BadInput,
@@ -114,7 +107,11 @@ fn data_class(class: rasft_data::Class) -> ErrorClass {
 }
 
 fn model_class(error: &rasft_model::ModelError) -> ErrorClass {
-    match error.class() {
+    model_error_class(error.class())
+}
+
+fn model_error_class(class: rasft_model::ErrorClass) -> ErrorClass {
+    match class {
         rasft_model::ErrorClass::BadInput => ErrorClass::BadInput,
         rasft_model::ErrorClass::Corrupt => ErrorClass::Corrupt,
         rasft_model::ErrorClass::Runtime => ErrorClass::Runtime,

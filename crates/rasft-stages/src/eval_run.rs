@@ -124,13 +124,12 @@ struct Unit {
 fn judged(units: &[Unit], sampler: &mut Sampler, model_id: &str) -> Result<Vec<EvalSampleRow>, Error> {
     let problems: Vec<Problem> = units.iter().map(|u| u.problem.clone()).collect();
     let rollouts = sampler.sample(&problems)?;
-    let mut rest = rollouts.into_iter().peekable();
+    // Every problem has the same number of samples, so counting them also holds where two benchmarks share a problem.
+    let n = rollouts.len() / units.len().max(1);
+    let mut rest = rollouts.into_iter();
     let mut rows = Vec::new();
     for unit in units {
-        let mut group = Vec::new();
-        while let Some(rollout) = rest.next_if(|r| r.problem_id == unit.problem.problem_id) {
-            group.push(rollout);
-        }
+        let group: Vec<_> = rest.by_ref().take(n).collect();
         let verdicts = judge_group(&unit.problem, &group, &JudgeParams::default())?;
         let row = |(rollout, verdict)| EvalSampleRow {
             bench: unit.bench.clone(),

@@ -87,6 +87,9 @@ impl<'a> Sampler<'a> {
         let mut collect = |completion: Completion| {
             tokens += completion.token_ids.len();
             cut += usize::from(completion.finish_reason == FinishReason::Length);
+            if let Some(reason) = &completion.error {
+                tracing::warn!("problem {}: {reason}", requests[completion.request].problem_id);
+            }
             done.push(completion);
             let rate = tokens as f64 / started.elapsed().as_secs_f64().max(1e-9);
             let share = 100.0 * cut as f64 / done.len() as f64;

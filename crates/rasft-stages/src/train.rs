@@ -124,6 +124,12 @@ impl Default for Params {
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
     ctx.no_shard(STAGE)?;
     let objective = Objective::parse(&params.objective, params.clip_min, params.clip_max)?;
+    if objective.kl_weight().is_some() {
+        return Err(Error::usage(format!(
+            "--objective {}: needs a second model in memory, which this stage cannot load yet\nhint: use rasft, sft, dft or profit",
+            params.objective
+        )));
+    }
     let mut job = Job::new(STAGE, VERSION, params)?;
     let mut mixtures = Vec::new();
     for (i, path) in inputs.mixture.iter().enumerate() {
