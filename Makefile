@@ -12,7 +12,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 build: ## build the binaries
-	$(CARGO) build --locked --workspace --bins
+	$(CARGO) build --locked --workspace --bins --examples
 
 pipeline: build ## run an experiment end to end (PIPELINE=pipelines/x.toml)
 	@pipelines/run.sh $(PIPELINE)
@@ -36,7 +36,6 @@ man: build ## write man pages to target/man
 	@ls $(TARGET_DIR)/man
 
 quickstart-model: build ## rebuild the quickstart's tiny model to the same bytes
-	$(CARGO) build --locked --workspace --examples
 	pipelines/quickstart/build-model.sh
 
 # Readers that the cross-check tests use. Without python3 or a package index those tests say that they skip.

@@ -42,8 +42,10 @@ for ((r = 0; r < ROUNDS; r++)); do
     say "round $r"
     dir=$OUT/rounds/$r
     fraction=$(awk "BEGIN { print $r / $ROUNDS }")
+    last=()
+    ((r + 1 < ROUNDS)) || last=(--flush) # what is still in the hard pool trains on its expert before the run ends
     difficulty=$(stage rasft-score difficulty --problems "$train" --model "$policy" --slice "$((r * SLICE)):$SLICE" --round "$r" \
-        --progress-fraction "$fraction" "${calibration[@]}" "${pool[@]}" --out "$dir/difficulty")
+        --progress-fraction "$fraction" "${calibration[@]}" "${pool[@]}" "${last[@]}" --out "$dir/difficulty")
     rollouts=$(stage rasft-rollout --problems "$train" --model "$policy" --select "$difficulty" --round "$r" --out "$dir/rollouts")
     verdicts=$(stage rasft-verify --rollouts "$rollouts" --problems "$train" --out "$dir/verdicts")
     solvability=$(stage rasft-score solvability --problems "$train" --rollouts "$rollouts" --verdicts "$verdicts" \

@@ -36,8 +36,7 @@ fn tables(bench: &Bench, model: &str) -> Tables {
     let problems = bench.problems(6);
     let difficulty = bench.ok("rasft-score", &["difficulty", "--problems", &problems, "--model", model]);
     let sampling = ["--n", "2", "--max-new-tokens", "40"];
-    let rollouts =
-        bench.ok("rasft-rollout", &[&["--problems", &problems, "--model", model], &sampling[..]].concat());
+    let rollouts = bench.ok("rasft-rollout", &[&["--problems", &problems, "--model", model], &sampling[..]].concat());
     let verdicts = bench.ok("rasft-verify", &["--rollouts", &rollouts, "--problems", &problems]);
     let judged = ["--problems", &problems, "--rollouts", &rollouts, "--verdicts", &verdicts];
     let solvability = bench.ok("rasft-score", &[&["solvability"], &judged[..]].concat());

@@ -12,19 +12,19 @@ use crate::{Ctx, Error, Outputs, Slice};
 use rasft_data::{Counts, DataSet};
 use rasft_method::Profile;
 use rasft_method::calibration::{Quantiles, Thresholds, calibrate};
-use rasft_method::hard_pool::{Probe, leaves, probe};
-use rasft_method::routing::route;
+use rasft_method::hard_pool::leaves;
+use rasft_method::lifecycle::{Candidate, Planned, RoundParams, plan_round};
 use rasft_method::selection::{self, DrawKey};
 use rasft_method::window::Window;
 use rasft_model::item::{Item, ItemCounts, ItemOptions, OnLong};
-use rasft_types::{DifficultyRow, Problem, Route, RouteAction, Solvability};
+use rasft_types::{DifficultyRow, Problem, Solvability};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 const STAGE: &str = "difficulty";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Paths of the stage's inputs.
 #[derive(Debug, Clone)]
@@ -113,6 +113,17 @@ impl Params {
     fn draw<'a>(&self, purpose: &'a str) -> DrawKey<'a> {
         DrawKey { seed: self.seed, round: self.round, purpose }
     }
+
+    fn plan(&self) -> RoundParams {
+        RoundParams {
+            main_rollout_ratio: self.main_rollout_ratio,
+            hard_probe_ratio: self.hard_probe_ratio,
+            flush: self.flush,
+            profile: self.profile,
+            seed: self.seed,
+            round: self.round,
+        }
+    }
 }
 
 /// Runs the stage.
@@ -144,8 +155,7 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         let losses = losses(ctx, &policy, &prompter, params, &scored, &mut counts)?;
         let thresholds = thresholds(calibration.as_ref(), &losses, &slice, params)?;
         let window = Window::at(&thresholds, params.progress_fraction);
-        let round = Round { params, window, slice, pool: &pool, probed, losses: &losses };
-        let rows = round.rows(&all);
+        let rows = rows(&all, &slice, &pool, &losses, &window, params);
         let summary = summarise(&rows, &thresholds, &window)?;
         let n_out = rows.len() as u64;
         let rejected =
@@ -181,6 +191,7 @@ fn pooled(
     Ok(rows)
 }
 
+/// The problems of the pool that [`plan_round`] will draw for a probe: only these are scored anew.
 fn probed(pool: &BTreeMap<String, DifficultyRow>, slice: &BTreeSet<&str>, params: &Params) -> BTreeSet<String> {
     let ids: Vec<&str> = pool.keys().map(String::as_str).filter(|id| !slice.contains(id)).collect();
     let k = selection::probe_count(ids.len(), params.hard_probe_ratio);
@@ -256,65 +267,38 @@ fn thresholds(
         .map_err(|e| Error::bad_input(format!("cannot calibrate the window from {from}: {e}")))
 }
 
-/// One round's view of every problem that takes part.
-struct Round<'a> {
-    params: &'a Params,
-    window: Window,
-    slice: BTreeSet<&'a str>,
-    pool: &'a BTreeMap<String, DifficultyRow>,
-    probed: BTreeSet<String>,
-    losses: &'a Losses,
-}
-
-impl Round<'_> {
-    fn rows(&self, problems: &[Problem]) -> Vec<DifficultyRow> {
-        let mut rows: Vec<DifficultyRow> = problems.iter().filter_map(|p| self.row(p)).collect();
-        // Of the window's problems only some are rolled out; the others train on their expert.
-        let mid: Vec<usize> = (0..rows.len())
-            .filter(|&i| rows[i].route == Route::Mid && self.slice.contains(rows[i].problem_id.as_str()))
-            .collect();
-        let ids: Vec<&str> = mid.iter().map(|&i| rows[i].problem_id.as_str()).collect();
-        let k = selection::main_count(ids.len(), self.params.main_rollout_ratio);
-        let chosen = selection::choose(&ids, k, self.params.draw("main"));
-        for i in chosen {
-            rows[mid[i]].action = RouteAction::Rollout;
-        }
-        rows
-    }
-
-    fn row(&self, problem: &Problem) -> Option<DifficultyRow> {
-        let id = problem.problem_id.as_str();
-        let loss = self.losses.get(id);
-        if self.slice.contains(id) {
-            let (d, expert_tokens) = loss.copied().unwrap_or((f32::NAN, 0));
-            let route = route(f64::from(d), &self.window);
-            let in_hard_pool = route == Route::Hard && !self.params.flush;
-            return Some(DifficultyRow {
-                problem_id: id.to_owned(),
-                expert_tokens,
-                expert_nll: d,
-                route,
-                action: RouteAction::Expert,
-                in_hard_pool,
-            });
-        }
-        let before = self.pool.get(id)?;
-        let (d, expert_tokens) = loss.copied().unwrap_or((before.expert_nll, before.expert_tokens));
-        let (action, in_hard_pool) = self.pool_action(id, d);
-        let route = route(f64::from(d), &self.window);
-        Some(DifficultyRow { problem_id: id.to_owned(), expert_tokens, expert_nll: d, route, action, in_hard_pool })
-    }
-
-    /// What happens to a problem of the pool (algorithm.md §5.5), and whether it stays there.
-    fn pool_action(&self, id: &str, d: f32) -> (RouteAction, bool) {
-        let decided = self.probed.contains(id).then(|| probe(f64::from(d), &self.window));
-        match decided {
-            Some(Probe::Released) => (RouteAction::Expert, false),
-            Some(Probe::RollOut) => (RouteAction::Probe, true),
-            Some(Probe::Stays) | None if self.params.flush => (RouteAction::Expert, false),
-            Some(Probe::Stays) | None => (RouteAction::Defer, true),
-        }
-    }
+/// One row per problem of the slice and of the pool, in problem order, with what the round does with it.
+fn rows(
+    problems: &[Problem],
+    slice: &BTreeSet<&str>,
+    pool: &BTreeMap<String, DifficultyRow>,
+    losses: &Losses,
+    window: &Window,
+    params: &Params,
+) -> Vec<DifficultyRow> {
+    let known = |id: &str| {
+        // A pool problem that is not probed keeps the loss it was last scored with.
+        let before = pool.get(id).map_or((f32::NAN, 0), |row| (row.expert_nll, row.expert_tokens));
+        losses.get(id).copied().unwrap_or(before)
+    };
+    let ids = problems.iter().map(|p| p.problem_id.as_str());
+    let (candidates, scores): (Vec<Candidate>, Vec<(f32, u32)>) = ids
+        .filter(|id| slice.contains(id) || pool.contains_key(*id))
+        .map(|id| {
+            let score = known(id);
+            (Candidate { problem_id: id, loss: f64::from(score.0), pooled: !slice.contains(id) }, score)
+        })
+        .unzip();
+    let plans = plan_round(&candidates, window, &params.plan());
+    let row = |((candidate, (expert_nll, expert_tokens)), plan): ((&Candidate, (f32, u32)), Planned)| DifficultyRow {
+        problem_id: candidate.problem_id.to_owned(),
+        expert_tokens,
+        expert_nll,
+        route: plan.route,
+        action: plan.action,
+        in_hard_pool: plan.in_hard_pool,
+    };
+    candidates.iter().zip(scores).zip(plans).map(row).collect()
 }
 
 fn summarise(rows: &[DifficultyRow], thresholds: &Thresholds, window: &Window) -> Result<Value, Error> {

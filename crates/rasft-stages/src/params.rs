@@ -72,7 +72,7 @@ impl std::str::FromStr for Slice {
 
 impl Slice {
     /// The rows of the slice; a slice that reaches past the end is cut, one that begins there is an error.
-    pub fn of<'a>(slice: Option<Self>, problems: &'a [Problem]) -> Result<&'a [Problem], Error> {
+    pub fn of(slice: Option<Self>, problems: &[Problem]) -> Result<&[Problem], Error> {
         let Some(Self { start, count }) = slice else { return Ok(problems) };
         if start >= problems.len() {
             return Err(Error::bad_input(format!(

@@ -73,18 +73,7 @@ impl Policy {
     }
 }
 
-/// `cpu`, `cuda[:i]` or `metal`.
+/// `cpu`, `cuda[:i]` or `metal`; the CPU if nobody says.
 pub fn parse_device(name: Option<&str>) -> Result<Device, Error> {
-    let missing = |feature: &str| {
-        Error::usage(format!(
-            "--device {}: this build has no support for it\nhint: build with `--features {feature}`",
-            name.unwrap_or_default()
-        ))
-    };
-    match name.unwrap_or("cpu") {
-        "cpu" => Ok(Device::Cpu),
-        cuda if cuda == "cuda" || cuda.starts_with("cuda:") => Err(missing("cuda")),
-        "metal" => Err(missing("metal")),
-        other => Err(Error::usage(format!("--device {other}: expected cpu, cuda, cuda:I or metal"))),
-    }
+    rasft_model::device::parse(name.unwrap_or("cpu")).map_err(|e| Error::usage(format!("--device: {e}")))
 }
