@@ -5,7 +5,7 @@ PIPELINE ?= pipelines/quickstart.toml
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 export RASFT_BIN ?= $(abspath $(TARGET_DIR))/debug
 PYENV := $(abspath $(TARGET_DIR))/python
-SMOLLM2 := $(abspath $(TARGET_DIR))/models/SmolLM2-135M-Instruct
+SMOLLM2 := models/SmolLM2-135M-Instruct
 
 .PHONY: help build pipeline test check fmt schemas man quickstart-model python smollm2 clean-store
 help: ## list the targets
