@@ -2,7 +2,7 @@
 //!
 //! Part of `make quickstart-model`. The recipe is deterministic: the same problems give the same bytes.
 //!
-//!     cargo run -p rasft --example quickstart_tokenizer -- PROBLEMS OUT_DIR
+//!     cargo run -p rasft --example quickstart_tokenizer -- PROBLEMS… OUT_DIR
 
 use anyhow::{Context, Result, bail};
 use rasft_data::DataSet;
@@ -26,8 +26,13 @@ const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message['rol
 
 fn main() -> Result<()> {
     let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [problems, out] = args.as_slice() else { bail!("usage: quickstart_tokenizer PROBLEMS OUT_DIR") };
-    let rows: Vec<Problem> = DataSet::open(problems)?.read_all()?;
+    let Some((out, problems)) = args.split_last().filter(|(_, problems)| !problems.is_empty()) else {
+        bail!("usage: quickstart_tokenizer PROBLEMS… OUT_DIR")
+    };
+    let mut rows: Vec<Problem> = Vec::new();
+    for path in problems {
+        rows.extend(DataSet::open(path)?.read_all()?);
+    }
     let texts: Vec<String> = rows.into_iter().flat_map(|p| [Some(p.prompt), p.expert_response]).flatten().collect();
     std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
 
