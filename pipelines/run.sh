@@ -68,4 +68,5 @@ for model in "${models[@]}"; do
     runs+=("${model%%=*}=$run")
 done
 stage rasft-eval compare "${runs[@]}" --out "$OUT/eval/comparison"
+rasft-eval report --runs "${runs[@]}" --out "$OUT/report.html"
 say "done in $((SECONDS - started)) s; results are under $OUT"

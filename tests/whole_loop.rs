@@ -52,6 +52,10 @@ fn the_loop_closes_twice_to_the_same_bytes_and_a_warm_run_computes_nothing() {
     for (a, b) in one.iter().zip(&two) {
         assert_eq!(data_files(a), data_files(b), "{a} and {b}");
     }
+    let (page, runs) = (first.path("report.html"), [format!("base={}", one[7]), format!("tuned={}", one[8])]);
+    first.ok("rasft-eval", &["report", "--runs", &runs[0], &runs[1], "--out", &page.display().to_string()]);
+    let page = std::fs::read_to_string(page).expect("the report");
+    assert!(page.contains("tuned") && page.contains("Against base") && page.trim_end().ends_with("</html>"), "{page}");
     let before = files_below(&first.store()).len();
     assert_eq!(round(&first), one);
     assert_eq!(files_below(&first.store()).len(), before, "a warm round leaves the store as it was");

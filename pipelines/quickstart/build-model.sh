@@ -11,11 +11,11 @@ WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 export RASFT_STORE="${RASFT_STORE:-.rasft/store}"
 
-problems=$(rasft-import synthetic --seed 1 --rows 24000 --levels 1..2 --split train)
+problems=$(rasft-import synthetic --seed 1 --rows 40000 --levels 1..2 --split train)
 "${RASFT_BIN:-target/debug}/examples/quickstart_tokenizer" "$problems" "$WORK/init"
 mixture=$(rasft-score mixture --for sft --problems "$problems" --model "$WORK/init" --system-prompt "" --max-length 512)
 checkpoint=$(rasft-train --from-scratch --model "$WORK/init" --mixture "$mixture" --objective sft --seed 1 \
-    --steps "${STEPS:-720}" --batch-size 32 --micro-batch-tokens 4096 --learning-rate 4e-3 --warmup-steps 40 --schedule cosine \
+    --steps "${STEPS:-1200}" --batch-size 32 --micro-batch-tokens 4096 --learning-rate 4e-3 --warmup-steps 40 --schedule cosine \
     --weight-decay 0.01 --beta2 0.99 --save-dtype bf16)
 mkdir -p "$OUT"
 for file in config.json generation_config.json tokenizer.json tokenizer_config.json model.safetensors; do

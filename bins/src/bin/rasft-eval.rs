@@ -1,8 +1,9 @@
 //! Models on benchmarks, and against each other.
 
 use rasft_cli::args::eval::{EvalCli, EvalCommand};
-use rasft_cli::{main_with, summaries};
-use rasft_stages::{eval_compare, eval_run};
+use rasft_cli::{main_with, output, summaries};
+use rasft_stages::{eval_compare, eval_report, eval_run};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -19,6 +20,11 @@ fn main() -> ExitCode {
             EvalCommand::Compare(args) => {
                 let (inputs, params) = session.layer(args, "eval")?.resolve(seed)?;
                 eval_compare::run(&inputs, &params, &ctx)?
+            }
+            EvalCommand::Report(args) => {
+                let out = session.common.out.clone().unwrap_or_else(|| PathBuf::from("report.html"));
+                eval_report::run(&args.resolve()?, seed, &out)?;
+                return output::line(&out.display().to_string());
             }
         };
         session.note(&summaries::eval(&outputs));

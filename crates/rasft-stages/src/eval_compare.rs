@@ -38,7 +38,7 @@ impl Default for Params {
 }
 
 /// Accuracy per problem, by benchmark.
-type Accuracies = BTreeMap<String, BTreeMap<String, f64>>;
+pub(crate) type Accuracies = BTreeMap<String, BTreeMap<String, f64>>;
 
 /// Runs the stage.
 ///
@@ -70,7 +70,7 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     })
 }
 
-fn accuracies(data: &DataSet) -> Result<Accuracies, Error> {
+pub(crate) fn accuracies(data: &DataSet) -> Result<Accuracies, Error> {
     let rows = data.read_columns::<EvalSampleRow>(&["bench", "problem_id", "correct"])?.all()?;
     // A unit separator cannot stand in an id, so the pair is one key.
     let keys: Vec<String> = rows.iter().map(|r| format!("{}\u{1f}{}", r.rollout.problem_id, r.bench)).collect();
@@ -104,20 +104,30 @@ fn compared(
                 b.len()
             )));
         }
-        let (left, right): (Vec<f64>, Vec<f64>) = a.values().copied().zip(b.values().copied()).unzip();
-        let paired = metrics::paired(&left, &right, params.resamples, params.seed);
-        Ok(EvalComparisonRow {
-            bench: bench.clone(),
-            metric: "accuracy".to_owned(),
-            baseline: base_name.clone(),
-            model: name.clone(),
-            n_problems: left.len() as u32,
-            baseline_value: metrics::mean(&left),
-            value: metrics::mean(&right),
-            difference: paired.difference,
-            ci_low: paired.low,
-            ci_high: paired.high,
-            p_value: paired.p_value,
-        })
+        Ok(paired_row(bench, (base_name, a), (name, b), params))
     }).collect()
+}
+
+/// Two runs on the same problems of one benchmark.
+pub(crate) fn paired_row(
+    bench: &str,
+    (baseline, a): (&str, &BTreeMap<String, f64>),
+    (model, b): (&str, &BTreeMap<String, f64>),
+    params: &Params,
+) -> EvalComparisonRow {
+    let (left, right): (Vec<f64>, Vec<f64>) = a.values().copied().zip(b.values().copied()).unzip();
+    let paired = metrics::paired(&left, &right, params.resamples, params.seed);
+    EvalComparisonRow {
+        bench: bench.to_owned(),
+        metric: "accuracy".to_owned(),
+        baseline: baseline.to_owned(),
+        model: model.to_owned(),
+        n_problems: left.len() as u32,
+        baseline_value: metrics::mean(&left),
+        value: metrics::mean(&right),
+        difference: paired.difference,
+        ci_low: paired.low,
+        ci_high: paired.high,
+        p_value: paired.p_value,
+    }
 }

@@ -16,6 +16,7 @@ mod trajectories;
 
 pub mod difficulty;
 pub mod eval_compare;
+pub mod eval_report;
 pub mod eval_run;
 pub mod import;
 pub mod mixture;

@@ -1,4 +1,4 @@
-//! `rasft-eval run | compare`.
+//! `rasft-eval run | compare | report`.
 
 use super::prompt::PromptArgs;
 use super::required;
@@ -15,7 +15,10 @@ const EXAMPLES: &str = "Examples:
   rasft-eval run --model checkpoint --bench gsm8k=gsm8k_test --bench math500=math500 --n 4 --out eval/rasft
 
   # are the differences real? paired over the same problems, 95 % intervals
-  rasft-eval compare base=eval/base sft=eval/sft rasft=eval/rasft";
+  rasft-eval compare base=eval/base sft=eval/sft rasft=eval/rasft
+
+  # the same as one HTML page
+  rasft-eval report --runs base=eval/base sft=eval/sft rasft=eval/rasft --out report.html";
 
 /// Measure models on benchmarks and compare them problem by problem
 #[derive(Debug, Parser)]
@@ -42,6 +45,8 @@ pub enum EvalCommand {
     Run(Box<RunArgs>),
     /// Compare runs on the same problems; the first is the baseline
     Compare(CompareArgs),
+    /// Write one HTML page that shows runs side by side; the first is the baseline
+    Report(ReportArgs),
 }
 
 /// Flags of `rasft-eval run`.
@@ -80,6 +85,29 @@ pub struct CompareArgs {
     /// Bootstrap resamples [default: 10000]
     #[arg(long)]
     pub resamples: Option<u32>,
+}
+
+/// Flags of `rasft-eval report`.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReportArgs {
+    /// Results of `rasft-eval run`; without a name a run is called as its folder is
+    #[arg(long, value_name = "[NAME=]RUN", num_args = 1..)]
+    pub runs: Vec<String>,
+}
+
+impl ReportArgs {
+    /// The runs by name.
+    pub fn resolve(&self) -> Result<Vec<(String, PathBuf)>, Failure> {
+        if self.runs.is_empty() {
+            return Err(Failure::usage("report needs runs: --runs NAME=RUN …"));
+        }
+        let by_folder = |run: &String| {
+            let path = PathBuf::from(run);
+            (path.file_name().map_or_else(|| run.clone(), |name| name.to_string_lossy().into_owned()), path)
+        };
+        self.runs.iter().map(|r| if r.contains('=') { named(r, "--runs") } else { Ok(by_folder(r)) }).collect()
+    }
 }
 
 /// Splits `NAME=PATH`.
