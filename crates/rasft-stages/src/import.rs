@@ -46,6 +46,8 @@ pub enum Source {
         rows: u64,
         /// Which prompts may come up.
         split: Split,
+        /// Per cent of the carries and borrows that the solutions forget.
+        slips: u32,
     },
 }
 
@@ -142,9 +144,9 @@ fn describe(source: &Source) -> Value {
             json!({ "format": format.to_string(), "map": format!("{map:?}"), "final_answer": final_answer.map(|f| format!("{f:?}")) })
         }
         Source::Parquet(_) => json!({ "format": "parquet" }),
-        Source::Synthetic { levels, themes, first_row, rows, split } => json!({
+        Source::Synthetic { levels, themes, first_row, rows, split, slips } => json!({
             "format": "synthetic", "generator": GENERATOR_VERSION, "split": format!("{split:?}"), "levels": [levels.start(), levels.end()],
-            "themes": themes, "first_row": first_row, "rows": rows,
+            "themes": themes, "slips": slips, "first_row": first_row, "rows": rows,
         }),
     }
 }
@@ -168,9 +170,9 @@ fn read(source: &Source, params: &Params, ctx: &Ctx) -> Result<Imported, Error> 
             let rows = DataSet::open(path)?.non_empty()?.read_all::<Problem>()?;
             Ok(distinct(rows, params))
         }
-        Source::Synthetic { levels, themes, first_row, rows, split } => {
-            let world =
-                World { levels: levels.clone(), themes: themes.clone(), split: *split, ..World::new(params.seed) };
+        Source::Synthetic { levels, themes, first_row, rows, split, slips } => {
+            let (levels, themes) = (levels.clone(), themes.clone());
+            let world = World { levels, themes, split: *split, slips: *slips, seed: params.seed };
             Ok(distinct(world.problems(*first_row..first_row + rows)?, params))
         }
     }

@@ -95,6 +95,10 @@ pub struct ImportArgs {
     /// Format synthetic: train and held-out prompts never meet, whatever seeds and rows [default: all]
     #[arg(long, value_name = "all|train|held-out")]
     pub split: Option<String>,
+    /// Format synthetic: per cent of the carries and borrows that the written solutions forget, for pretraining a model
+    /// that is often wrong; the answers stay right [default: 0]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub slips: Option<u32>,
 }
 
 impl ImportArgs {
@@ -111,6 +115,7 @@ impl ImportArgs {
                 first_row: self.first_row.unwrap_or(0),
                 rows: self.rows.unwrap_or(1000),
                 split: split(self.split.as_deref())?,
+                slips: self.slips.unwrap_or(0),
             },
             "parquet" => match self.files.as_slice() {
                 [one] => Source::Parquet(one.clone()),

@@ -38,6 +38,17 @@ pub(super) enum Op {
     Div,
 }
 
+impl Op {
+    fn apply(self, left: u32, right: u32) -> u32 {
+        match self {
+            Self::Add => left + right,
+            Self::Sub => left - right,
+            Self::Mul => left * right,
+            Self::Div => left / right,
+        }
+    }
+}
+
 /// What a step finds out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finds {
@@ -72,6 +83,53 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn answer(&self) -> u32 {
         self.steps.last().map_or(self.start, |step| step.result)
+    }
+
+    /// The same story, worked out by somebody who forgets the carry of an addition, or the borrow of a subtraction, in
+    /// `percent` of the steps that have one, and goes on with the wrong number. Without slips where that number would no
+    /// longer fit the story.
+    pub(super) fn with_slips(&self, stream: &mut Stream, percent: u32) -> Self {
+        let mut worked = Self { steps: Vec::new(), ..self.clone() };
+        let mut held = self.start;
+        for &event in &self.events {
+            if !fits(event, held) {
+                return self.clone();
+            }
+            let mut steps = steps(event, held);
+            for i in 0..steps.len() {
+                if i > 0 {
+                    // The second step of an event works on what the first one found.
+                    let right = steps[i - 1].result;
+                    steps[i] = Step { right, result: steps[i].op.apply(steps[i].left, right), ..steps[i] };
+                }
+                if stream.between(0, 99) < percent {
+                    steps[i].result = without_carry(&steps[i]);
+                }
+            }
+            held = steps.last().map_or(held, |step| step.result);
+            worked.steps.extend(steps);
+        }
+        worked
+    }
+}
+
+/// Whether an event can happen to so many things.
+fn fits(event: Event, held: u32) -> bool {
+    match event {
+        Event::Lose(b) | Event::WithFewer(b) => held >= b + LEAST,
+        Event::LoseGroups(k, m) => held >= k * m + LEAST,
+        Event::Share(k) => held.is_multiple_of(k) && held / k >= LEAST,
+        Event::Gain(_) | Event::GainGroups(..) | Event::Times(_) | Event::WithMore(_) | Event::WithTimes(_) => true,
+    }
+}
+
+/// The result if the carry or borrow from units to tens is forgotten; the right one where there is none.
+fn without_carry(step: &Step) -> u32 {
+    let (left, right) = (step.left % 10, step.right % 10);
+    match step.op {
+        Op::Add if left + right >= 10 && step.result >= 10 + LEAST => step.result - 10,
+        Op::Sub if left < right => step.result + 10,
+        Op::Add | Op::Sub | Op::Mul | Op::Div => step.result,
     }
 }
 
@@ -169,15 +227,7 @@ fn with_numbers(stream: &mut Stream, level: &Level, kind: Event, held: u32) -> O
 
 /// The operations that an event asks for.
 fn steps(event: Event, held: u32) -> Vec<Step> {
-    let step = |op, left, right, finds| {
-        let result = match op {
-            Op::Add => left + right,
-            Op::Sub => left - right,
-            Op::Mul => left * right,
-            Op::Div => left / right,
-        };
-        Step { op, left, right, result, finds }
-    };
+    let step = |op: Op, left, right, finds| Step { op, left, right, result: op.apply(left, right), finds };
     let second = |op, right| {
         let first = step(op, held, right, Finds::Second);
         vec![first, step(Op::Add, held, first.result, Finds::Both)]
@@ -229,5 +279,24 @@ mod tests {
             let kinds = if level.divides { 9 } else { [0, 2, 4, 8][usize::from(number)] };
             assert_eq!(seen.len(), kinds, "every kind of event comes up: {seen:?}");
         }
+    }
+
+    #[test]
+    fn slips_forget_carries_and_nothing_else() {
+        let mut n_wrong = 0;
+        for (number, row) in (1..=MAX_LEVEL).flat_map(|number| (0..300).map(move |row| (number, row))) {
+            let plan = draw(&mut Stream::new(9, row), &Level::of(number));
+            assert_eq!(plan.with_slips(&mut Stream::new(1, row), 0), plan);
+            let slipped = plan.with_slips(&mut Stream::new(1, row), 100);
+            assert_eq!(slipped.steps.len(), plan.steps.len());
+            for step in &slipped.steps {
+                let right = step.op.apply(step.left, step.right);
+                assert!(step.result == right || step.result == without_carry(&Step { result: right, ..*step }));
+            }
+            let has_carry = plan.steps.iter().any(|step| without_carry(step) != step.result);
+            assert!(has_carry || slipped == plan, "{plan:?}");
+            n_wrong += usize::from(slipped.answer() != plan.answer());
+        }
+        assert!(n_wrong > 500, "{n_wrong} of 2400 answers are wrong");
     }
 }
