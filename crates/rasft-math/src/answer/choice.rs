@@ -38,7 +38,7 @@ fn parts(text: &str) -> Option<(char, String)> {
 }
 
 /// The text with text commands, dollar signs and grouping braces removed.
-fn unwrap_text(text: &str) -> String {
+pub(crate) fn unwrap_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len().min(64));
     let mut rest = super::strip_markup(text);
     while !rest.is_empty() && out.len() < 256 {

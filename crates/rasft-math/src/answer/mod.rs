@@ -9,6 +9,7 @@ mod read;
 mod relation;
 mod split;
 
+pub(crate) use choice::unwrap_text;
 pub use choice::{choice_letter, choice_text};
 pub use prose::{is_word_answer, normal_words};
 

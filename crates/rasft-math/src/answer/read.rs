@@ -29,6 +29,9 @@ impl Reader<'_> {
             let skip = match self.stream.kind(start) {
                 Some(Kind::Op('.' | ',' | ';' | ':' | '=' | '≈' | '→' | '\n' | '&')) => 1,
                 Some(Kind::Text(t)) if end > start + 1 && prose::is_lead(t) => 1,
+                Some(Kind::Text(t) | Kind::Word(t)) if t.to_ascii_lowercase().starts_with("all") => {
+                    self.such_that(start, end)
+                }
                 // The condition of a case.
                 Some(Kind::Text(t) | Kind::Word(t))
                     if end > start + 1 && matches!(t.as_str(), "if" | "for" | "when") =>
@@ -61,12 +64,34 @@ impl Reader<'_> {
             }
         });
         end = cut;
+        // `… (k ∈ ℤ)`
+        if let Some(open) = self.stream.partner(end.wrapping_sub(1)).filter(|p| *p > start && *p < end) {
+            let mut condition = false;
+            top_level(self.stream, open + 1, end - 1, |_, kind| condition |= *kind == Kind::Op('∈'));
+            if condition && self.stream.kind(open) == Some(&Kind::Open(Bracket::Paren)) {
+                end = open;
+            }
+        }
         while end > start
             && matches!(self.stream.kind(end - 1), Some(Kind::Op('.' | ',' | ';' | ':' | '\n' | '&' | '?')))
         {
             end -= 1;
         }
         (start, end)
+    }
+
+    /// The tokens up to the condition in "all x such that x > 3"; none in other texts.
+    fn such_that(&self, start: usize, end: usize) -> usize {
+        let is = |i: usize, word: &str| matches!(self.stream.kind(i), Some(Kind::Text(t) | Kind::Word(t)) if t == word);
+        (start + 1..end.saturating_sub(1))
+            .take(6)
+            .find_map(|i| match () {
+                () if is(i, "such that") => Some(i + 1 - start),
+                () if is(i, "such") && is(i + 1, "that") => Some(i + 2 - start),
+                () => None,
+            })
+            .filter(|n| start + n < end)
+            .unwrap_or(0)
     }
 
     /// The tokens of a label with a colon, as in "Domain: (0, 1)".
@@ -94,14 +119,22 @@ impl Reader<'_> {
 
     fn value(&self, start: usize, end: usize) -> Read {
         self.budget.spend(1 + (end - start) as u64)?;
-        let (start, end) = self.unwrap_braces(start, end);
+        let braced = (start, end);
+        let (mut start, mut end) = self.unwrap_braces(start, end);
+        if braced != (start, end) {
+            (start, end) = self.trim(start, end);
+        }
         if start >= end {
             return Ok(Value::Opaque(String::new()));
         }
         let (items, joint) = parts(self.stream, start, end);
         if items.len() > 1 {
-            let values = items.iter().map(|(a, b)| self.value(*a, *b)).collect::<Result<Vec<_>, _>>()?;
-            return Ok(Value::List(values, joint));
+            let mut values = items.iter().map(|(a, b)| self.value(*a, *b)).collect::<Result<Vec<_>, _>>()?;
+            // `…, k ∈ ℤ` says what k is, not what the answer is.
+            while values.len() > 1 && values.last().is_some_and(relation::is_domain) {
+                values.pop();
+            }
+            return Ok(if values.len() == 1 { values.remove(0) } else { Value::List(values, joint) });
         }
         let (start, end) = items.first().copied().unwrap_or((start, end));
         if !relation::signs(self.stream, start, end).is_empty() {

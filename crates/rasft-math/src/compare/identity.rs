@@ -9,7 +9,7 @@ use crate::budget::Exhausted;
 use crate::eval::ball::Ball;
 use crate::eval::dd::Dd;
 use crate::eval::numeric::{Evaluator, Mode};
-use crate::eval::points::{COMPLEX, INTEGER, Point, REAL};
+use crate::eval::points::{COMPLEX, INTEGER, Point, REAL, WALK};
 use crate::eval::{Stop, modular};
 use crate::expr::{Expr, Func};
 use crate::verifier::Tolerance;
@@ -204,7 +204,13 @@ impl Comparer<'_> {
     /// Votes at real, then integer, then complex points until there are enough.
     fn at_points(&self, exprs: &[&Expr; 2], vote: &mut dyn FnMut(&[Ball; 2]) -> Vote) -> Compared {
         let integers_only = exprs.iter().any(|e| e.any(&mut is_discrete));
-        let sets: &[&[Point]] = if integers_only { &[&INTEGER] } else { &[&REAL, &INTEGER, &COMPLEX] };
+        let steps = integers_only && exprs.iter().any(|e| e.any(&mut is_step));
+        let sets: &[&[Point]] = match (steps, integers_only) {
+            (true, _) => &[&WALK, &INTEGER],
+            (false, true) => &[&INTEGER],
+            (false, false) => &[&REAL, &INTEGER, &COMPLEX],
+        };
+        let enough = if steps { WALK.len() } else { ENOUGH };
         let mut huge = false;
         for set in sets {
             let mut agreed = 0;
@@ -231,7 +237,7 @@ impl Comparer<'_> {
                     Vote::Differ => return Ok(Same::No),
                     Vote::Silent => {}
                 }
-                if agreed >= ENOUGH {
+                if agreed >= enough {
                     return Ok(Same::Yes(Method::Symbolic));
                 }
             }
@@ -261,6 +267,11 @@ fn is_discrete(e: &Expr) -> bool {
         Expr::Range { from, to, .. } => !from.is_constant() || !to.is_constant(),
         _ => false,
     }
+}
+
+/// Functions that are constant here and there and jump between.
+fn is_step(e: &Expr) -> bool {
+    matches!(e, Expr::Func(Func::Floor | Func::Ceil | Func::Gcd | Func::Lcm | Func::Mod, args) if args.iter().any(|a| !a.is_constant()))
 }
 
 /// Compares two discs: apart, or together and small enough for that to mean something.

@@ -253,7 +253,7 @@ impl Parser<'_> {
                     }
                     other => return Ok(other),
                 },
-                _ if matches!(self.kind(), Some(Kind::Text(t) | Kind::Word(t)) if matches!(t.as_str(), "percent" | "percents")) =>
+                _ if matches!(self.kind(), Some(Kind::Text(t) | Kind::Word(t)) if matches!(t.as_str(), "percent" | "percents" | "per cent")) =>
                 {
                     self.bump();
                     base = Expr::Percent(Box::new(base));
