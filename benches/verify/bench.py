@@ -137,7 +137,7 @@ def main():
             failures.append(f"{name}: median ratio {statistics.median(ratio):,.0f} < 2,000")
     seconds = sorted(line["seconds"] for line in peer.values())
     print(f"latency, ours: p50 {whole['p50_us']:.0f} us, p99 {whole['p99_us']:.0f} us, max {whole['max_us'] / 1e3:.2f} ms "
-          f"(all of {whole['calls']:,} calls); slowest case at its best {whole['slowest_case_us'] / 1e3:.2f} ms")
+          f"(all of {whole['calls']:,} calls); slowest case at its median {whole['slowest_case_us'] / 1e3:.2f} ms")
     print(f"latency, peer: p50 {seconds[len(seconds) // 2] * 1e3:.1f} ms, p99 {seconds[len(seconds) * 99 // 100] * 1e3:.0f} ms, "
           f"max {seconds[-1]:.1f} s")
     if whole["p99_us"] > 2_000 or whole["slowest_case_us"] > 50_000:

@@ -1,0 +1,116 @@
+//! Answers as they are laid out: lines, colours, side conditions, units set in other ways; and what must stay apart.
+
+use rasft_math::Verifier;
+
+fn check(rows: &[(&str, &str)], expected: bool) {
+    let verifier = Verifier::default();
+    let mut bad = Vec::new();
+    for (gold, answer) in rows {
+        for (a, b) in [(gold, answer), (answer, gold)] {
+            let report = verifier.equivalent(a, b);
+            if report.is_correct() != expected {
+                bad.push(format!("{a:?} {b:?}: {report:?}"));
+            }
+        }
+    }
+    assert!(bad.is_empty(), "expected {expected}:\n{}", bad.join("\n"));
+}
+
+#[test]
+fn lines_and_decoration() {
+    check(
+        &[
+            ("5", "\\begin{aligned} x &= 2+3 \\\\ &= 5 \\end{aligned}"),
+            ("x=1, y=2", "\\begin{aligned} x &= 1 \\\\ y &= 2 \\end{aligned}"),
+            ("-2, 1", "1 \\\\ -2"),
+            ("-7", "\\textcolor{blue}{-7}"),
+            ("[1, 2)", "{[1, 2).}"),
+            ("x \\le 9", "\\text{all } x \\text{ such that } x \\le 9"),
+            ("5.18\\%", "5.18 \\text{ per cent}"),
+            ("\\text{June 6}", "June 6"),
+            ("-\\frac{5809}{990}", "-5\\ 859/990"),
+        ],
+        true,
+    );
+    check(
+        &[("\\text{June 6}", "June 7"), ("-2, 1", "1 \\\\ 2"), ("5\\ 859", "5"), ("\\text{June 6}", "6 June")],
+        false,
+    );
+}
+
+#[test]
+fn lists_of_three_digit_numbers() {
+    check(&[("27,54,108,135,189,216", "216, 189, 135, 108, 54, 27"), ("1,234,567", "1234567")], true);
+    check(&[("27,54,108,135", "27, 54, 108135"), ("108,135", "108, 135")], false);
+}
+
+#[test]
+fn side_conditions() {
+    let gold = "\\frac{\\pi}{6}+2 k \\pi, k \\in \\mathbb{Z}";
+    check(
+        &[
+            (gold, "2k\\pi + \\frac{\\pi}{6} \\quad (k \\in \\mathbb{Z})"),
+            (gold, "\\frac{\\pi}{6}+2\\pi k"),
+            ("x \\ne 2, x \\ne -2", "x \\neq \\pm 2"),
+            ("x \\ne 2, x \\ne -2", "x \\neq -2, 2"),
+            ("(a,b,c)=(1,2,3)", "a=1, b=2, c=3"),
+            ("(a,b)=(1,2)", "b=2, a=1"),
+        ],
+        true,
+    );
+    check(
+        &[
+            (gold, "\\frac{\\pi}{3}+2\\pi k"),
+            ("x \\ne 2, x \\ne -2", "x \\ne 2"),
+            ("x \\ne 2", "x = 2"),
+            ("(a,b)=(1,2)", "a=2, b=1"),
+            ("x \\in \\mathbb{R}", "x \\in \\mathbb{Z}"),
+        ],
+        false,
+    );
+}
+
+#[test]
+fn units_and_angles() {
+    check(
+        &[
+            ("5 \\mathrm{~m/s}", "5 \\mathrm{~m} \\cdot \\mathrm{s}^{-1}"),
+            ("12 \\text{ hours}", "12h"),
+            ("2 \\text{ hours}", "120 \\text{ min}"),
+            ("60^\\circ", "\\frac{\\pi}{3}"),
+            ("-45^{\\circ}", "-\\frac{\\pi}{4}"),
+        ],
+        true,
+    );
+    check(
+        &[
+            ("12 \\text{ hours}", "12x"),
+            ("87 \\text{ apples}", "87m"),
+            ("60^\\circ", "\\frac{\\pi}{6}"),
+            ("60", "\\frac{\\pi}{3}"),
+            ("12 \\text{ hours}", "12s"),
+        ],
+        false,
+    );
+}
+
+#[test]
+fn steps_are_tested_at_every_residue() {
+    check(
+        &[
+            ("\\lceil \\frac{n}{2} \\rceil", "\\lfloor \\frac{n+1}{2} \\rfloor"),
+            ("\\lfloor \\frac{n}{2} \\rfloor + \\lceil \\frac{n}{2} \\rceil", "n"),
+            ("\\lfloor \\frac{2n-1}{5} \\rfloor", "\\lceil \\frac{2n-5}{5} \\rceil"),
+        ],
+        true,
+    );
+    check(
+        &[
+            ("\\lfloor \\log_2 n \\rfloor + 1", "\\lfloor \\log_2(n+1) \\rfloor + 1"),
+            ("\\lfloor \\frac{2n-1}{5} \\rfloor", "\\lfloor \\frac{2n+1}{5} \\rfloor"),
+            ("\\lfloor \\frac{n}{7} \\rfloor", "\\lfloor \\frac{n+1}{7} \\rfloor"),
+            ("\\gcd(n, 12)", "\\gcd(n, 6)"),
+        ],
+        false,
+    );
+}
