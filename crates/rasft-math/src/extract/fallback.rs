@@ -1,10 +1,35 @@
 //! Without box or phrase: the last line that holds mathematics.
 
 use super::{Extracted, Source};
+use crate::answer::{choice_letter, strip_markup};
 
 /// The last `$…$` or number of the last line that has one.
 pub(super) fn last_line(text: &str) -> Option<Extracted> {
+    // A line that is only a choice's letter: `**B**`, `(B)`.
+    let closing = text.lines().rev().map(strip_markup).find(|line| !line.is_empty())?;
+    if matches!(choice_letter(closing), Some((_, true))) && closing.len() <= 24 {
+        return Some(Extracted::new(closing, Source::LastMath));
+    }
+    if let Some(letter) = named_choice(closing) {
+        return Some(Extracted::new(letter, Source::Phrase));
+    }
     text.lines().rev().find_map(|line| last_math(line).or_else(|| last_number(line)))
+}
+
+/// The letter in "option B is correct", "I choose (C)", "(A) is the answer".
+fn named_choice(line: &str) -> Option<&str> {
+    let bare = |w: &'_ str| -> Option<usize> {
+        let inner = w.trim_matches(|c: char| matches!(c, '(' | ')' | '*' | '.' | ',' | ':' | '$'));
+        let single = inner.len() == 1 && inner.starts_with(|c: char| ('A'..='J').contains(&c));
+        single.then(|| inner.as_ptr() as usize - line.as_ptr() as usize)
+    };
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let said = |w: &str| matches!(w.to_ascii_lowercase().as_str(), "option" | "choice" | "choose" | "pick" | "select");
+    let named = words.windows(2).filter(|w| said(w[0])).filter_map(|w| bare(w[1])).next_back();
+    let judged = words.iter().any(|w| w.starts_with("answer") || w.starts_with("correct"));
+    let bracketed = |w: &&&str| w.starts_with('(') && w.len() < 6;
+    let at = named.or_else(|| words.iter().filter(bracketed).filter_map(|w| bare(w)).next_back().filter(|_| judged))?;
+    line.get(at..=at)
 }
 
 fn last_math(line: &str) -> Option<Extracted> {
