@@ -71,6 +71,41 @@ fn side_conditions() {
 }
 
 #[test]
+fn equations_with_denominators() {
+    check(
+        &[
+            ("h(x) = \\frac{-9x-\\frac72}{3x-1}", "-\\frac{9x}{3x-1}-\\frac{7}{6x-2} = h(x)"),
+            ("y = \\frac{e^x}{x}", "xy = e^x"),
+            ("y = \\frac{\\sqrt{x}}{x+1}", "(x+1)y - \\sqrt{x} = 0"),
+            ("\\frac{x}{2}+\\frac{y}{3}=1", "3x+2y=6"),
+        ],
+        true,
+    );
+    check(
+        &[
+            ("y = \\frac{1}{x}", "y = \\frac{1}{x+1}"),
+            ("y = \\frac{x}{x-1}", "y = \\frac{x^2}{x-1}"),
+            ("y = \\frac{e^x}{x}", "xy = e^{2x}"),
+            ("y = \\frac{e^x}{x}", "y = e^x"),
+        ],
+        false,
+    );
+}
+
+#[test]
+fn choices_and_number_words() {
+    check(&[("B", "option B"), ("\\text{(B)}", "Choice (B)"), ("\\frac12", "one half"), ("-5", "minus five")], true);
+    check(&[("B", "option C"), ("\\frac12", "one third"), ("5", "minus five"), ("\\frac13", "third")], false);
+    let verifier = Verifier::default();
+    for response in
+        ["We have 3+4=7.\n\nHence option B is correct.", "7 it is.\n\n(B) is the answer", "I choose B.", "**B**"]
+    {
+        assert!(verifier.verify("B", response).is_correct(), "{response}");
+        assert!(!verifier.verify("C", response).is_correct(), "{response}");
+    }
+}
+
+#[test]
 fn units_and_angles() {
     check(
         &[

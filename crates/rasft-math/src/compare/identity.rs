@@ -133,21 +133,23 @@ impl Comparer<'_> {
         Ok(Some(true))
     }
 
+    /// Proportional as rational functions, or once denominators are multiplied away: y = 1/x is xy = 1.
     fn modular_proportional(&self, f: &Expr, g: &Expr) -> Result<Option<bool>, Exhausted> {
-        let mut first = None;
+        let mut points = Vec::with_capacity(3);
         for salt in [101, 102, 103] {
             let (Some(a), Some(b)) = (self.modular(f, salt)?, self.modular(g, salt)?) else { return Ok(None) };
-            let (a, b) = (a.n, b.n);
-            if a == 0 || b == 0 {
-                return Ok(if a == b { None } else { Some(false) });
+            if a.n == 0 || b.n == 0 {
+                return Ok(if a.n == b.n { None } else { Some(false) });
             }
-            match first {
-                None => first = Some((a, b)),
-                Some((p, q)) if modular::mul(p, b) != modular::mul(q, a) => return Ok(Some(false)),
-                Some(_) => {}
-            }
+            points.push((a, b));
         }
-        Ok(Some(true))
+        let constant = |ratio: &dyn Fn(&(modular::Residue, modular::Residue)) -> (u64, u64)| {
+            let (p, q) = ratio(&points[0]);
+            points.iter().map(ratio).all(|(a, b)| modular::mul(p, b) == modular::mul(q, a))
+        };
+        let numerators = constant(&|(a, b)| (a.n, b.n));
+        let values = constant(&|(a, b)| (modular::mul(a.n, b.d), modular::mul(b.n, a.d)));
+        Ok(Some(numerators || values))
     }
 
     /// A decimal literal against an irrational constant.
