@@ -12,23 +12,26 @@ fn quantile(sorted: &[f64], percent: usize) -> f64 {
     sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
 }
 
+/// Gold answers and responses.
+fn load(path: &str) -> Result<Vec<(String, String)>, Box<dyn std::error::Error>> {
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    let rows: Vec<Value> =
+        std::fs::read_to_string(path)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    Ok(rows.iter().map(|row| (text(row, "gold"), text(row, "response"))).collect())
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [cases, threads, passes] = args.as_slice() else {
         return Err("usage: judge_cases CASES THREADS PASSES".into());
     };
     let (threads, passes): (usize, usize) = (threads.parse()?, passes.parse()?);
-    let rows: Vec<Value> =
-        std::fs::read_to_string(cases)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let pairs: Vec<(&str, &str)> = rows
-        .iter()
-        .map(|r| (r["gold"].as_str().unwrap_or_default(), r["response"].as_str().unwrap_or_default()))
-        .collect();
+    let pairs = load(cases)?;
     if pairs.is_empty() || passes == 0 {
         return Err("nothing to judge".into());
     }
     let verifier = Verifier::default();
-    let judge = |(gold, response): &(&str, &str)| {
+    let judge = |(gold, response): &(String, String)| {
         let start = Instant::now();
         let correct = verifier.verify(gold, response).is_correct();
         (correct, start.elapsed().as_secs_f64() * 1e6)

@@ -8,6 +8,7 @@ mod prose;
 mod read;
 mod relation;
 mod split;
+mod trim;
 
 pub(crate) use choice::unwrap_text;
 pub use choice::{choice_letter, choice_text};

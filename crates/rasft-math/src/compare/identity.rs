@@ -143,13 +143,9 @@ impl Comparer<'_> {
             }
             points.push((a, b));
         }
-        let constant = |ratio: &dyn Fn(&(modular::Residue, modular::Residue)) -> (u64, u64)| {
-            let (p, q) = ratio(&points[0]);
-            points.iter().map(ratio).all(|(a, b)| modular::mul(p, b) == modular::mul(q, a))
-        };
-        let numerators = constant(&|(a, b)| (a.n, b.n));
-        let values = constant(&|(a, b)| (modular::mul(a.n, b.d), modular::mul(b.n, a.d)));
-        Ok(Some(numerators || values))
+        let numerators = points.iter().map(|(a, b)| (a.n, b.n)).collect();
+        let values = points.iter().map(|(a, b)| (modular::mul(a.n, b.d), modular::mul(b.n, a.d))).collect();
+        Ok(Some(one_ratio(numerators) || one_ratio(values)))
     }
 
     /// A decimal literal against an irrational constant.
@@ -249,6 +245,11 @@ impl Comparer<'_> {
         }
         if huge { Err(Exhausted) } else { Ok(Same::Unknown) }
     }
+}
+
+/// Whether all pairs have the same ratio modulo the prime.
+fn one_ratio(pairs: Vec<(u64, u64)>) -> bool {
+    pairs.windows(2).all(|w| modular::mul(w[0].0, w[1].1) == modular::mul(w[0].1, w[1].0))
 }
 
 /// Functions of integers applied to symbols.

@@ -109,7 +109,8 @@ fn read_groups(chars: &[char], i: &mut usize, whole: &mut String, commas_group: 
     // `5\ 859/990` is a mixed number.
     let blank = matches!(chars.get(*i), Some(' ')) || chars[*i..].starts_with(&['\\', ' ']);
     let slash = chars[at..].iter().find(|c| **c != ' ') == Some(&'/');
-    if !groups.is_empty() && !(blank && slash) {
+    let is_mixed = blank && slash;
+    if !groups.is_empty() && !is_mixed {
         whole.push_str(&groups);
         *i = at;
     }
