@@ -111,6 +111,8 @@ fn units_and_angles() {
         &[
             ("5 \\mathrm{~m/s}", "5 \\mathrm{~m} \\cdot \\mathrm{s}^{-1}"),
             ("12 \\text{ hours}", "12h"),
+            ("\\$ 1.50 / \\mathrm{lb}", "1.5"),
+            ("101101_{\\mathrm{two}}", "101101_2"),
             ("2 \\text{ hours}", "120 \\text{ min}"),
             ("60^\\circ", "\\frac{\\pi}{3}"),
             ("-45^{\\circ}", "-\\frac{\\pi}{4}"),
