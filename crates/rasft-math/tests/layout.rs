@@ -151,3 +151,23 @@ fn steps_are_tested_at_every_residue() {
         false,
     );
 }
+
+#[test]
+fn endings_without_a_box() {
+    let verifier = Verifier::default();
+    for (gold, response) in [
+        ("12", "So, the total cost is $5 + $7 = $12."),
+        ("5:12", "The ratio is 5:12."),
+        ("0.0015", "The mass is 1.5e-3 kg."),
+        ("12.5", "The area is 12.5 cm²."),
+        ("3,5", "So $x=3$ or $x=5$."),
+        ("3,5", "So it is $3$ and $5$."),
+        ("5", "With $a=2$ and $x=5$."),
+        ("1250.50", "Therefore, she earned $1,250.50 in total."),
+        ("18", "Janet makes 9 * 2 = $18 every day."),
+        ("-7/2", "which gives x = -7/2."),
+    ] {
+        let report = verifier.verify(gold, response);
+        assert!(report.is_correct(), "{gold} {response}: {report:?}");
+    }
+}
