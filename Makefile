@@ -7,7 +7,7 @@ export RASFT_BIN ?= $(abspath $(TARGET_DIR))/debug
 PYENV := $(abspath $(TARGET_DIR))/python
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
-.PHONY: help build pipeline test check fmt schemas man quickstart-model python smollm2 clean-store
+.PHONY: help build pipeline test check fuzz bench-verify fmt schemas man quickstart-model python smollm2 clean-store
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
@@ -23,6 +23,12 @@ test: python ## run every test
 check: ## formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+fuzz: ## fuzz the math verifier for ten minutes (SECONDS_CPU=n)
+	crates/rasft-math/fuzz/run.sh $(abspath $(TARGET_DIR))
+
+bench-verify: ## math verification against Math-Verify: speed, latency, accuracy per kind
+	benches/verify/run.sh $(abspath $(TARGET_DIR))
 
 fmt: ## format the code
 	$(CARGO) fmt --all

@@ -8,10 +8,12 @@
 //! Invariants: every step draws on a [`Budget`] of work units, never on a clock, so a verdict is the same on every
 //! machine; recursion is bounded by [`lex::MAX_DEPTH`]; no input makes the crate panic.
 //!
-//! Number crates: `num-bigint` and `num-rational` (MIT or Apache-2.0) hold exact values. Transcendental values need some
-//! thirty digits and an error bound, not arbitrary precision, so double-doubles of our own ([`eval::dd`]) do, which are
-//! IEEE arithmetic only and therefore the same everywhere; arbitrary-precision floats (dashu-float, astro-float) would
-//! cost about fifty times more per evaluation, and GMP-backed crates are LGPL.
+//! Number crates: `num-bigint`, `num-integer`, `num-rational` and `num-traits` (MIT or Apache-2.0) hold exact values: pure
+//! Rust, and the arithmetic is small next to parsing, so a faster big integer (dashu) would buy nothing here.
+//! Transcendental values need some thirty digits and an error bound, not arbitrary precision, so double-doubles of our own
+//! ([`eval::dd`]) do: IEEE additions, products and roots only, and therefore the same on every machine. `astro-float` and
+//! `dashu-float` are arbitrary-precision, which identity testing has no use for; `inari` is interval arithmetic at sixteen
+//! digits, too few to tell a near miss from rounding; crates on GMP or MPFR (`rug`) are LGPL underneath.
 //!
 //! Deliberately absent: computer algebra (no solving, no integration), files, threads, clocks.
 

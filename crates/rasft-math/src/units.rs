@@ -30,6 +30,16 @@ impl Unit {
         Self { known: false, ..Self::one() }
     }
 
+    /// The unit of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        lookup(name)
+    }
+
+    /// Whether both are known units of one kind of quantity.
+    pub fn measures_like(&self, other: &Unit) -> bool {
+        self.known && other.known && self.dims == other.dims
+    }
+
     /// The factor that turns a value in `self` into one in `other`, if they measure the same; `None` if they do not; one
     /// if either says nothing.
     pub fn conversion(&self, other: &Unit) -> Option<BigRational> {

@@ -1,6 +1,41 @@
-//! Number words: `twenty-five`, `one hundred and five`.
+//! Number words: `twenty-five`, `one hundred and five`, `two thirds`.
 
-/// The value of a phrase that is a number in words, and nothing else.
+use num_rational::BigRational;
+use num_traits::Signed;
+
+/// The value of a phrase that is a number in words: whole, negative ("minus five") or a fraction ("three quarters").
+pub fn value_from_words(text: &str) -> Option<BigRational> {
+    let text = text.trim();
+    for sign in ["minus ", "negative "] {
+        if text.get(..sign.len()).is_some_and(|head| head.eq_ignore_ascii_case(sign)) {
+            return value_from_words(&text[sign.len()..]).filter(|v| !v.is_negative()).map(|v| -v);
+        }
+    }
+    if let Some(n) = number_from_words(text) {
+        return Some(BigRational::from_integer(n.into()));
+    }
+    let cut = text.rfind([' ', '-']);
+    // "third" alone is an ordinal.
+    let Some(cut) = cut else { return text.eq_ignore_ascii_case("half").then(|| BigRational::new(1.into(), 2.into())) };
+    let (count, part) = (&text[..cut], &text[cut + 1..]);
+    let denominator = denominator(&part.to_ascii_lowercase())?;
+    let count = number_from_words(if count.eq_ignore_ascii_case("a") { "one" } else { count })?;
+    Some(BigRational::new(count.into(), denominator.into()))
+}
+
+fn denominator(part: &str) -> Option<u64> {
+    const PARTS: [&str; 8] = ["third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"];
+    match part {
+        "half" | "halves" => Some(2),
+        "quarter" | "quarters" => Some(4),
+        _ => {
+            let one = part.strip_suffix('s').unwrap_or(part);
+            PARTS.iter().position(|p| *p == one).map(|i| i as u64 + 3)
+        }
+    }
+}
+
+/// The value of a phrase that is a whole number in words, and nothing else.
 pub fn number_from_words(text: &str) -> Option<u64> {
     let mut total: u64 = 0;
     let mut group: u64 = 0;
@@ -87,7 +122,19 @@ fn scale(word: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::number_from_words;
+    use super::{BigRational, number_from_words, value_from_words};
+
+    #[test]
+    fn fractions_and_signs() {
+        for (text, n, d) in
+            [("one half", 1, 2), ("three-quarters", 3, 4), ("Two thirds", 2, 3), ("minus five", -5, 1), ("half", 1, 2)]
+        {
+            assert_eq!(value_from_words(text), Some(BigRational::new(n.into(), d.into())), "{text}");
+        }
+        for text in ["third", "fifth floor", "quarters", "minus", "one east"] {
+            assert_eq!(value_from_words(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn reads_phrases_and_refuses_others() {

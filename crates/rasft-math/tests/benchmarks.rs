@@ -1,26 +1,12 @@
 //! Every gold answer of the benchmarks equals itself however it is spaced and wrapped, and not its neighbour.
 
 mod common;
+#[path = "common/golds.rs"]
+mod golds;
 
-use common::{rows, shared};
-use rasft_math::{Verifier, gold_from_solution};
-use serde_json::Value;
-
-/// The gold answers of a benchmark's row.
-fn golds(row: &Value) -> Vec<String> {
-    if let Some(list) = row["final_answer"].as_array() {
-        return list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect();
-    }
-    for field in ["target", "Answer", "answer"] {
-        match &row[field] {
-            Value::Number(n) => return vec![n.to_string()],
-            Value::String(s) if s.contains("####") => return gold_from_solution(s).into_iter().collect(),
-            Value::String(s) => return vec![s.clone()],
-            _ => {}
-        }
-    }
-    row["solution"].as_str().and_then(gold_from_solution).into_iter().collect()
-}
+use common::shared;
+use golds::{BENCHMARKS, golds};
+use rasft_math::Verifier;
 
 /// More blanks, where LaTeX ignores them: after groups and before commands.
 fn respaced(gold: &str) -> String {
@@ -54,18 +40,8 @@ fn gold_answers() {
     let mut failures = Vec::new();
     let mut n = 0;
     let mut unreadable = 0;
-    for bench in ["aime24", "aime25", "amc23", "gsm8k", "math_oai", "minerva_math", "olympiadbench", "svamp", "mawps"] {
-        let dir = shared.join("data/bench").join(bench);
-        let mut files: Vec<_> = std::fs::read_dir(&dir).expect("benchmark").map(|f| f.expect("entry").path()).collect();
-        files.sort();
-        let mut all: Vec<String> = files
-            .iter()
-            .filter(|f| f.extension().is_some_and(|e| e == "jsonl"))
-            .flat_map(|f| rows(f))
-            .flat_map(|r| golds(&r))
-            .collect();
-        all.retain(|g| !g.trim().is_empty());
-        assert!(all.len() > 20, "{bench}: {} gold answers", all.len());
+    for bench in BENCHMARKS {
+        let all = golds(&shared, bench);
         for (i, gold) in all.iter().enumerate() {
             n += 1;
             let form = verifier.equivalent(gold, gold);

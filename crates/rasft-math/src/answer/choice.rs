@@ -15,6 +15,11 @@ pub fn choice_text(text: &str) -> Option<String> {
 
 fn parts(text: &str) -> Option<(char, String)> {
     let plain = unwrap_text(text);
+    // "option B"
+    let lead = ["option ", "choice ", "answer "]
+        .into_iter()
+        .find(|lead| plain.get(..lead.len()).is_some_and(|head| head.eq_ignore_ascii_case(lead)));
+    let plain = plain.get(lead.map_or(0, str::len)..).unwrap_or_default().trim_start();
     let mut chars = plain.chars().peekable();
     let bracketed = chars.next_if(|c| matches!(c, '(' | '[')).is_some();
     if bracketed {
@@ -38,7 +43,7 @@ fn parts(text: &str) -> Option<(char, String)> {
 }
 
 /// The text with text commands, dollar signs and grouping braces removed.
-fn unwrap_text(text: &str) -> String {
+pub(crate) fn unwrap_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len().min(64));
     let mut rest = super::strip_markup(text);
     while !rest.is_empty() && out.len() < 256 {
@@ -78,7 +83,18 @@ mod tests {
 
     #[test]
     fn forms_of_choices() {
-        for s in ["C", "(C)", "\\text{(C)}", "\\textbf{C}", "C.", "\\mathrm{C}", "**C**", "\\textbf{(C) }"] {
+        for s in [
+            "C",
+            "(C)",
+            "\\text{(C)}",
+            "\\textbf{C}",
+            "C.",
+            "\\mathrm{C}",
+            "**C**",
+            "\\textbf{(C) }",
+            "option C",
+            "Choice (C)",
+        ] {
             assert_eq!(choice_letter(s), Some(('C', true)), "{s}");
         }
         for s in ["C. 14", "(C) 27", "\\text{C)} 27", "\\textbf{(C)}\\ 12"] {

@@ -8,7 +8,9 @@ mod prose;
 mod read;
 mod relation;
 mod split;
+mod trim;
 
+pub(crate) use choice::unwrap_text;
 pub use choice::{choice_letter, choice_text};
 pub use prose::{is_word_answer, normal_words};
 

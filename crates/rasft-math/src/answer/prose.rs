@@ -3,7 +3,7 @@
 use super::Value;
 use crate::expr::Expr;
 use crate::lex::{Bracket, Kind, Stream};
-use crate::words::number_from_words;
+use crate::words::value_from_words;
 
 /// The words of an answer that is nothing but words; `None` for mathematics.
 ///
@@ -51,8 +51,8 @@ pub(super) fn word_value(words: &str) -> Value {
     // "four dollars" is 4; "one to one" is not 1.
     let unit = kept.rsplit(' ').take_while(|w| crate::units::is_unit(w)).map(|w| w.len() + 1).sum::<usize>();
     let number = kept.get(..kept.len().saturating_sub(unit)).filter(|n| !n.is_empty()).unwrap_or(kept);
-    match number_from_words(number) {
-        Some(n) => Value::Scalar(Expr::Num(num_rational::BigRational::from_integer(n.into())), None),
+    match value_from_words(number) {
+        Some(n) => Value::Scalar(Expr::Num(n), None),
         None => Value::Words(normal_words(kept)),
     }
 }
@@ -111,6 +111,13 @@ pub fn is_word_answer(a: &str, b: &str) -> bool {
         if matches!(short, "yes" | "no" | "true" | "false") && explains {
             return true;
         }
+    }
+    // "no real solutions" and "no real solution"
+    let singular = |s: &str| {
+        s.split(' ').map(|w| if w.len() > 4 { w.trim_end_matches('s') } else { w }).collect::<Vec<_>>().join(" ")
+    };
+    if singular(a) == singular(b) {
+        return true;
     }
     let squeezed = |s: &str| s.replace([' ', '\''], "");
     squeezed(a) == squeezed(b)

@@ -3,7 +3,7 @@
 use super::split::{by_op, joint, parts, top_level};
 use super::{Joint, Rel, Value, prose, relation};
 use crate::budget::{Budget, Exhausted};
-use crate::lex::{Bracket, Gap, Kind, Stream};
+use crate::lex::{Bracket, Kind, Stream};
 use crate::parse::{ParseError, Parser, canonical_text};
 use crate::units;
 
@@ -23,85 +23,24 @@ impl Reader<'_> {
         self.value(start, end)
     }
 
-    /// Without lead-ins ("Answer:"), sentence punctuation, and side conditions ("where …").
-    fn trim(&self, mut start: usize, mut end: usize) -> (usize, usize) {
-        while start < end {
-            let skip = match self.stream.kind(start) {
-                Some(Kind::Op('.' | ',' | ';' | ':' | '=' | '≈' | '→' | '\n' | '&')) => 1,
-                Some(Kind::Text(t)) if end > start + 1 && prose::is_lead(t) => 1,
-                // The condition of a case.
-                Some(Kind::Text(t) | Kind::Word(t))
-                    if end > start + 1 && matches!(t.as_str(), "if" | "for" | "when") =>
-                {
-                    1
-                }
-                Some(Kind::Word(w)) if end > start + 1 && matches!(w.as_str(), "US" | "USD" | "EUR" | "GBP" | "Rs") => {
-                    1
-                }
-                Some(Kind::Word(_)) => self.label(start, end).max(self.lead_in(start, end)),
-                _ => 0,
-            };
-            if skip == 0 {
-                break;
-            }
-            start += skip;
-        }
-        let mut cut = end;
-        top_level(self.stream, start, end, |i, kind| {
-            if let Kind::Text(t) | Kind::Word(t) = kind {
-                let first = t
-                    .split(|c: char| !c.is_alphabetic())
-                    .find(|w| !w.is_empty())
-                    .unwrap_or_default()
-                    .to_ascii_lowercase();
-                if matches!(first.as_str(), "where" | "for" | "with" | "if" | "when" | "since" | "because") && i > start
-                {
-                    cut = cut.min(i);
-                }
-            }
-        });
-        end = cut;
-        while end > start
-            && matches!(self.stream.kind(end - 1), Some(Kind::Op('.' | ',' | ';' | ':' | '\n' | '&' | '?')))
-        {
-            end -= 1;
-        }
-        (start, end)
-    }
-
-    /// The tokens of a label with a colon, as in "Domain: (0, 1)".
-    fn label(&self, start: usize, end: usize) -> usize {
-        let words = (start..end).take_while(|i| matches!(self.stream.kind(*i), Some(Kind::Word(_)))).count();
-        let long = (start..start + words).any(|i| matches!(self.stream.kind(i), Some(Kind::Word(w)) if w.len() > 2));
-        let colon = self.stream.kind(start + words) == Some(&Kind::Op(':')) && start + words + 1 < end;
-        if long && colon { words + 1 } else { 0 }
-    }
-
-    /// How many words lead in to a number, as in "about 20" or "a total of 25 apples".
-    fn lead_in(&self, start: usize, end: usize) -> usize {
-        let prose = |i: usize| match self.stream.kind(i) {
-            Some(Kind::Word(w)) => {
-                !crate::parse::is_function_name(w) && !matches!(w.as_str(), "and" | "or" | "pi" | "sqrt" | "no")
-            }
-            _ => false,
-        };
-        let words = (start..end).take_while(|i| prose(*i)).count();
-        let apart = (start + 1..=start + words).all(|i| i < end && self.stream.tokens[i].gap == Gap::Soft);
-        let long = (start..start + words).any(|i| matches!(self.stream.kind(i), Some(Kind::Word(w)) if w.len() > 2));
-        let number = matches!(self.stream.kind(start + words), Some(Kind::Num(_) | Kind::Op('-')));
-        if long && apart && number { words } else { 0 }
-    }
-
     fn value(&self, start: usize, end: usize) -> Read {
         self.budget.spend(1 + (end - start) as u64)?;
-        let (start, end) = self.unwrap_braces(start, end);
+        let braced = (start, end);
+        let (mut start, mut end) = self.unwrap_braces(start, end);
+        if braced != (start, end) {
+            (start, end) = self.trim(start, end);
+        }
         if start >= end {
             return Ok(Value::Opaque(String::new()));
         }
         let (items, joint) = parts(self.stream, start, end);
         if items.len() > 1 {
-            let values = items.iter().map(|(a, b)| self.value(*a, *b)).collect::<Result<Vec<_>, _>>()?;
-            return Ok(Value::List(values, joint));
+            let mut values = items.iter().map(|(a, b)| self.value(*a, *b)).collect::<Result<Vec<_>, _>>()?;
+            // `…, k ∈ ℤ` says what k is, not what the answer is.
+            while values.len() > 1 && values.last().is_some_and(relation::is_domain) {
+                values.pop();
+            }
+            return Ok(if values.len() == 1 { values.remove(0) } else { Value::List(values, joint) });
         }
         let (start, end) = items.first().copied().unwrap_or((start, end));
         if !relation::signs(self.stream, start, end).is_empty() {

@@ -1,7 +1,8 @@
 //! Relation signs.
 
-use super::Rel;
 use super::split::top_level;
+use super::{Rel, Value};
+use crate::expr::Expr;
 use crate::lex::{Kind, Stream};
 
 pub(super) fn relation(kind: &Kind) -> Option<Rel> {
@@ -17,6 +18,13 @@ pub(super) fn relation(kind: &Kind) -> Option<Rel> {
         Kind::Op('∈') => Some(Rel::In),
         _ => None,
     }
+}
+
+/// k ∈ ℤ and the like.
+pub(super) fn is_domain(v: &Value) -> bool {
+    matches!(v, Value::Relation(terms, rels)
+        if rels.as_slice() == [Rel::In]
+            && matches!(terms.last(), Some(Value::Scalar(Expr::Sym(name), None)) if name.starts_with("mathbb ")))
 }
 
 /// The relation signs of a range at its top level.

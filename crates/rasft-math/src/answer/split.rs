@@ -35,13 +35,20 @@ pub(super) fn joint(kind: &Kind) -> Option<Joint> {
     }
 }
 
+/// A line break lists things unless the next line goes on with a relation: `x = 2 + 3 \\ = 5` is one chain.
+fn line_break(stream: &Stream, at: usize, end: usize) -> Option<Joint> {
+    let goes_on = (at + 1..end).find_map(|i| stream.kind(i)).is_some_and(|k| super::relation::relation(k).is_some());
+    (!goes_on).then_some(Joint::Comma)
+}
+
 /// The non-empty parts between joints, and the strongest joint seen.
 pub(super) fn parts(stream: &Stream, start: usize, end: usize) -> (Vec<(usize, usize)>, Joint) {
     let mut out = Vec::new();
     let mut from = start;
     let mut strongest = Joint::Comma;
     top_level(stream, start, end, |i, kind| {
-        if let Some(j) = joint(kind) {
+        let joined = if *kind == Kind::Op('\n') { line_break(stream, i, end) } else { joint(kind) };
+        if let Some(j) = joined {
             if i > from {
                 out.push((from, i));
             }

@@ -9,7 +9,7 @@ use crate::budget::Exhausted;
 use crate::eval::ball::Ball;
 use crate::eval::dd::Dd;
 use crate::eval::numeric::{Evaluator, Mode};
-use crate::eval::points::{COMPLEX, INTEGER, Point, REAL};
+use crate::eval::points::{COMPLEX, INTEGER, Point, REAL, WALK};
 use crate::eval::{Stop, modular};
 use crate::expr::{Expr, Func};
 use crate::verifier::Tolerance;
@@ -133,21 +133,19 @@ impl Comparer<'_> {
         Ok(Some(true))
     }
 
+    /// Proportional as rational functions, or once denominators are multiplied away: y = 1/x is xy = 1.
     fn modular_proportional(&self, f: &Expr, g: &Expr) -> Result<Option<bool>, Exhausted> {
-        let mut first = None;
+        let mut points = Vec::with_capacity(3);
         for salt in [101, 102, 103] {
             let (Some(a), Some(b)) = (self.modular(f, salt)?, self.modular(g, salt)?) else { return Ok(None) };
-            let (a, b) = (a.n, b.n);
-            if a == 0 || b == 0 {
-                return Ok(if a == b { None } else { Some(false) });
+            if a.n == 0 || b.n == 0 {
+                return Ok(if a.n == b.n { None } else { Some(false) });
             }
-            match first {
-                None => first = Some((a, b)),
-                Some((p, q)) if modular::mul(p, b) != modular::mul(q, a) => return Ok(Some(false)),
-                Some(_) => {}
-            }
+            points.push((a, b));
         }
-        Ok(Some(true))
+        let numerators = points.iter().map(|(a, b)| (a.n, b.n)).collect();
+        let values = points.iter().map(|(a, b)| (modular::mul(a.n, b.d), modular::mul(b.n, a.d))).collect();
+        Ok(Some(one_ratio(numerators) || one_ratio(values)))
     }
 
     /// A decimal literal against an irrational constant.
@@ -204,7 +202,13 @@ impl Comparer<'_> {
     /// Votes at real, then integer, then complex points until there are enough.
     fn at_points(&self, exprs: &[&Expr; 2], vote: &mut dyn FnMut(&[Ball; 2]) -> Vote) -> Compared {
         let integers_only = exprs.iter().any(|e| e.any(&mut is_discrete));
-        let sets: &[&[Point]] = if integers_only { &[&INTEGER] } else { &[&REAL, &INTEGER, &COMPLEX] };
+        let steps = integers_only && exprs.iter().any(|e| e.any(&mut is_step));
+        let sets: &[&[Point]] = match (steps, integers_only) {
+            (true, _) => &[&WALK, &INTEGER],
+            (false, true) => &[&INTEGER],
+            (false, false) => &[&REAL, &INTEGER, &COMPLEX],
+        };
+        let enough = if steps { WALK.len() } else { ENOUGH };
         let mut huge = false;
         for set in sets {
             let mut agreed = 0;
@@ -231,7 +235,7 @@ impl Comparer<'_> {
                     Vote::Differ => return Ok(Same::No),
                     Vote::Silent => {}
                 }
-                if agreed >= ENOUGH {
+                if agreed >= enough {
                     return Ok(Same::Yes(Method::Symbolic));
                 }
             }
@@ -241,6 +245,11 @@ impl Comparer<'_> {
         }
         if huge { Err(Exhausted) } else { Ok(Same::Unknown) }
     }
+}
+
+/// Whether all pairs have the same ratio modulo the prime.
+fn one_ratio(pairs: Vec<(u64, u64)>) -> bool {
+    pairs.windows(2).all(|w| modular::mul(w[0].0, w[1].1) == modular::mul(w[0].1, w[1].0))
 }
 
 /// Functions of integers applied to symbols.
@@ -261,6 +270,11 @@ fn is_discrete(e: &Expr) -> bool {
         Expr::Range { from, to, .. } => !from.is_constant() || !to.is_constant(),
         _ => false,
     }
+}
+
+/// Functions that are constant here and there and jump between.
+fn is_step(e: &Expr) -> bool {
+    matches!(e, Expr::Func(Func::Floor | Func::Ceil | Func::Gcd | Func::Lcm | Func::Mod, args) if args.iter().any(|a| !a.is_constant()))
 }
 
 /// Compares two discs: apart, or together and small enough for that to mean something.

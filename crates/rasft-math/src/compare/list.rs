@@ -1,7 +1,7 @@
 //! Lists and sets: unordered.
 
 use super::{Compared, Comparer, Same};
-use crate::answer::{Joint, Value};
+use crate::answer::{Joint, Rel, Value};
 use rasft_types::Method;
 
 impl Comparer<'_> {
@@ -51,15 +51,35 @@ impl Comparer<'_> {
                 let (Value::List(x, _), Value::List(y, _)) = (a, b) else { return Ok(None) };
                 self.unordered(x, y).map(Some)
             }
-            (Some(values), None) => self.against_row(&values, b),
-            (None, Some(values)) => self.against_row(&values, a),
+            (Some(values), None) => self.against_row(a, &values, b),
+            (None, Some(values)) => self.against_row(b, &values, a),
             (None, None) => Ok(None),
         }
     }
 
-    fn against_row(&self, values: &[Value], other: &Value) -> Result<Option<Same>, crate::budget::Exhausted> {
+    /// Assignments, worth `values`, against a row of values or (a, b) = (1, 2).
+    fn against_row(
+        &self,
+        assignments: &Value,
+        values: &[Value],
+        other: &Value,
+    ) -> Result<Option<Same>, crate::budget::Exhausted> {
         let items = match other {
             Value::Row { items, .. } | Value::List(items, Joint::Comma) => items,
+            Value::Relation(terms, rels) => match (terms.as_slice(), rels.as_slice()) {
+                ([Value::Row { items: names, .. }, Value::Row { items: theirs, .. }], [Rel::Eq])
+                    if names.len() == theirs.len() =>
+                {
+                    let Value::List(ours, _) = assignments else { return Ok(None) };
+                    let theirs: Vec<Value> = names
+                        .iter()
+                        .zip(theirs)
+                        .map(|(n, v)| Value::Relation(vec![n.clone(), v.clone()], vec![Rel::Eq]))
+                        .collect();
+                    return self.unordered(ours, &theirs).map(Some);
+                }
+                _ => return Ok(None),
+            },
             _ => return Ok(None),
         };
         self.in_order(values, items).map(Some)

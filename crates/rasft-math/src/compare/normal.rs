@@ -14,6 +14,7 @@ pub(super) fn normal(value: &Value) -> Value {
                     other => flat.push(other),
                 }
             }
+            exclude_each(&mut flat);
             single_or(flat, |v| Value::List(v, *joint))
         }
         Value::Set(items) => {
@@ -26,7 +27,12 @@ pub(super) fn normal(value: &Value) -> Value {
             }
             Value::Set(flat)
         }
-        _ if has_sign(value) => Value::List(vec![with_sign(value, true), with_sign(value, false)], Joint::Or),
+        _ if has_sign(value) => {
+            // x ≠ ±2 excludes both.
+            let excludes = matches!(value, Value::Relation(_, rels) if rels.contains(&Rel::Ne));
+            let joint = if excludes { Joint::And } else { Joint::Or };
+            Value::List(vec![with_sign(value, true), with_sign(value, false)], joint)
+        }
         // x ∈ S says S.
         Value::Relation(terms, rels) if matches!(rels.as_slice(), [Rel::In]) && terms.len() == 2 => normal(&terms[1]),
         // {x | x = …} is what x may be.
@@ -36,6 +42,16 @@ pub(super) fn normal(value: &Value) -> Value {
             _ => value.clone(),
         },
         _ => value.clone(),
+    }
+}
+
+/// `x ≠ 1, 2` says x ≠ 1 and x ≠ 2.
+fn exclude_each(items: &mut [Value]) {
+    let Some((Value::Relation(terms, rels), rest)) = items.split_first_mut() else { return };
+    if let ([name, Value::Scalar(..)], [Rel::Ne]) = (terms.as_slice(), rels.as_slice()) {
+        for item in rest.iter_mut().take_while(|i| matches!(i, Value::Scalar(..))) {
+            *item = Value::Relation(vec![name.clone(), item.clone()], vec![Rel::Ne]);
+        }
     }
 }
 

@@ -137,7 +137,13 @@ impl Comparer<'_> {
             let reversed: Vec<Value> = y.iter().rev().cloned().collect();
             return if same.is_yes() { Ok(same) } else { self.in_order(x, &reversed) };
         };
-        self.proportional(&f, &g, false)
+        let same = self.proportional(&f, &g, false)?;
+        let (cleared_f, cleared_g) = (without_denominators(&f), without_denominators(&g));
+        if same.is_yes() || (cleared_f.is_none() && cleared_g.is_none()) {
+            return Ok(same);
+        }
+        // y = eˣ/x is xy = eˣ.
+        self.proportional(&cleared_f.unwrap_or(f), &cleared_g.unwrap_or(g), false)
     }
 
     fn mentions(&self, v: &Value, symbol: &Value) -> bool {
@@ -197,6 +203,30 @@ impl Comparer<'_> {
             _ => Ok(Same::Unknown),
         }
     }
+}
+
+/// A sum multiplied by the denominators of its terms; `None` if there are none.
+fn without_denominators(e: &Expr) -> Option<Expr> {
+    fn collect(e: &Expr, out: &mut Vec<Expr>) {
+        match e {
+            Expr::Add(v) | Expr::Mul(v) => v.iter().for_each(|e| collect(e, out)),
+            Expr::Neg(a) => collect(a, out),
+            Expr::Div(a, b) => {
+                collect(a, out);
+                if !b.is_constant() && !out.contains(b) && out.len() < 4 {
+                    out.push((**b).clone());
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut factors = Vec::new();
+    collect(e, &mut factors);
+    if factors.is_empty() {
+        return None;
+    }
+    factors.push(e.clone());
+    Some(Expr::Mul(factors))
 }
 
 /// l − r of an equation with two sides.

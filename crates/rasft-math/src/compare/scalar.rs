@@ -14,6 +14,19 @@ use rasft_types::Method;
 impl Comparer<'_> {
     /// Scalars with their units.
     pub(super) fn quantities(&self, x: &Expr, u: Option<&Unit>, y: &Expr, v: Option<&Unit>) -> Compared {
+        // `12h` beside 12 hours: the letter is the unit that the other side spells out.
+        let (bare_x, bare_y) =
+            (u.is_none().then(|| letter_unit(x)).flatten(), v.is_none().then(|| letter_unit(y)).flatten());
+        if let (Some(u), Some((number, v))) = (u, bare_y)
+            && u.measures_like(&v)
+        {
+            return self.quantities(x, Some(u), &number, Some(&v));
+        }
+        if let (Some((number, u)), Some(v)) = (bare_x, v)
+            && u.measures_like(v)
+        {
+            return self.quantities(&number, Some(&u), y, Some(v));
+        }
         let (Some(u), Some(v)) = (u, v) else { return self.scalars(x, y) };
         match u.conversion(v) {
             Some(factor) if factor.is_one() => self.scalars(x, y),
@@ -33,6 +46,12 @@ impl Comparer<'_> {
         {
             // 204_5 and 54 (in base ten) are one number, 204_5 and 204_6 never are what was asked for.
             return Ok(Same::No);
+        }
+        if let Some(angle) = radians(x, y) {
+            return self.plain_scalars(&angle, y);
+        }
+        if let Some(angle) = radians(y, x) {
+            return self.plain_scalars(x, &angle);
         }
         let same = self.plain_scalars(x, y)?;
         if same.is_yes() || self.options.percent == Percent::Strict {
@@ -81,6 +100,30 @@ impl Comparer<'_> {
         };
         Same::from_bool(stands || within_tolerance(a, b, self.options), Method::Numeric)
     }
+}
+
+/// A number times one letter that names a unit.
+fn letter_unit(e: &Expr) -> Option<(Expr, Unit)> {
+    let Expr::Mul(factors) = e else { return None };
+    match factors.as_slice() {
+        [number, Expr::Sym(letter)] if number.is_constant() => Some((number.clone(), Unit::named(letter)?)),
+        _ => None,
+    }
+}
+
+/// An angle in degrees beside one in radians, which is written with π: the first in radians too.
+fn radians(e: &Expr, other: &Expr) -> Option<Expr> {
+    let has_pi = |e: &Expr| e.any(&mut |e| matches!(e, Expr::Pi));
+    let degrees = match e {
+        Expr::Degree(a) => (**a).clone(),
+        Expr::Neg(a) => match &**a {
+            Expr::Degree(a) => Expr::Neg(a.clone()),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    (has_pi(other) && !has_pi(e))
+        .then(|| Expr::Mul(vec![degrees, Expr::Div(Box::new(Expr::Pi), Box::new(Expr::int(180)))]))
 }
 
 /// A logarithm without base is natural if the other side writes ln or e and no such logarithm: both sides with that

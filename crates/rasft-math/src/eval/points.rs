@@ -14,6 +14,8 @@ pub struct Point {
     low: f64,
     high: f64,
     integer: bool,
+    /// Integer points of a walk: each name steps through low..=high in an order of its own.
+    step: u64,
     imaginary: bool,
     salt: u64,
 }
@@ -28,6 +30,12 @@ impl Point {
 impl Assignment for Point {
     fn value(&self, name: &str) -> Option<Ball> {
         let fraction = |salt: u64| (hash(name, salt) >> 11) as f64 / (1u64 << 53) as f64;
+        if self.step > 0 {
+            let span = (self.high - self.low) as u64 + 1;
+            let stride = 1 + hash(name, 31) % (span - 1);
+            let k = (self.step.wrapping_mul(stride)).wrapping_add(hash(name, 32)) % span;
+            return Some(Ball::real(Dd::new(self.low + k as f64)));
+        }
         let x = self.low + (self.high - self.low) * fraction(self.salt);
         if self.integer {
             return Some(Ball::real(Dd::new(x.round())));
@@ -40,15 +48,15 @@ impl Assignment for Point {
 }
 
 const fn real(low: f64, high: f64, salt: u64) -> Point {
-    Point { low, high, integer: false, imaginary: false, salt }
+    Point { low, high, integer: false, step: 0, imaginary: false, salt }
 }
 
 const fn integer(low: f64, high: f64, salt: u64) -> Point {
-    Point { low, high, integer: true, imaginary: false, salt }
+    Point { low, high, integer: true, step: 0, imaginary: false, salt }
 }
 
 const fn complex(low: f64, high: f64, salt: u64) -> Point {
-    Point { low, high, integer: false, imaginary: true, salt }
+    Point { low, high, integer: false, step: 0, imaginary: true, salt }
 }
 
 /// Real points.
@@ -77,3 +85,17 @@ pub const INTEGER: [Point; 8] = [
 
 /// Complex points.
 pub const COMPLEX: [Point; 3] = [complex(0.3, 1.7, 21), complex(-1.2, 1.9, 22), complex(0.2, 2.2, 23)];
+
+/// How many integers a walk visits; prime, so that every stride visits all of them.
+const WALK_LEN: usize = 31;
+
+/// Every integer from 1 to 31 for each name, in an order of its own: floors and remainders differ only here and there.
+pub const WALK: [Point; WALK_LEN] = {
+    let mut walk = [integer(1.0, WALK_LEN as f64, 0); WALK_LEN];
+    let mut k = 0;
+    while k < WALK_LEN {
+        walk[k].step = k as u64 + 1;
+        k += 1;
+    }
+    walk
+};

@@ -41,9 +41,8 @@ pub fn classify(name: &str) -> Class {
         | "small" | "centering" | "noindent" | "ensuremath" | "underline" | "hline" | "cdotp" | "mathop"
         | "mathrel" | "mathbin" | "euro" | "pounds" | "textdollar" | "texteuro" | "allowbreak" | "protect" | "!!"
         | "therefore" | "relax" => Drop,
-        "hspace" | "vspace" | "label" | "tag" | "color" | "hphantom" | "vphantom" | "phantom" | "kern" | "hskip" => {
-            DropArgument
-        }
+        "hspace" | "vspace" | "label" | "tag" | "color" | "textcolor" | "colorbox" | "hphantom" | "vphantom"
+        | "phantom" | "kern" | "hskip" => DropArgument,
         "cdot" | "times" | "ast" | "bullet" | "star" | "centerdot" => Op('*'),
         "div" => Op('/'),
         "pm" => Op('±'),

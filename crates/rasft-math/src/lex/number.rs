@@ -43,8 +43,10 @@ pub(super) fn read(chars: &[char], at: usize, commas_group: bool) -> Option<(Opt
     let mut parts = Parts::default();
     let mut i = at;
     read_digits(chars, &mut i, &mut parts.whole);
+    // A numeral that the one before it, a comma away, was not grouped with is an item of a list.
+    let is_item = at >= 2 && chars[at - 1] == ',' && digit_value(chars[at - 2]).is_some();
     if !parts.whole.is_empty() {
-        read_groups(chars, &mut i, &mut parts.whole, commas_group);
+        read_groups(chars, &mut i, &mut parts.whole, commas_group && !is_item);
     }
     read_fraction(chars, &mut i, &mut parts, commas_group);
     if parts.whole.is_empty() && parts.fraction.is_empty() && parts.repeat.is_empty() {
@@ -104,7 +106,11 @@ fn read_groups(chars: &[char], i: &mut usize, whole: &mut String, commas_group: 
             _ => return,
         }
     }
-    if !groups.is_empty() {
+    // `5\ 859/990` is a mixed number.
+    let blank = matches!(chars.get(*i), Some(' ')) || chars[*i..].starts_with(&['\\', ' ']);
+    let slash = chars[at..].iter().find(|c| **c != ' ') == Some(&'/');
+    let is_mixed = blank && slash;
+    if !groups.is_empty() && !is_mixed {
         whole.push_str(&groups);
         *i = at;
     }

@@ -82,6 +82,8 @@ impl Scanner {
             '\\' => self.command(),
             '$' | '`' | '#' => self.widen(Gap::Soft),
             '~' => self.widen(Gap::Explicit),
+            // Outside of matrices an alignment mark is layout.
+            '&' if self.open.last() != Some(&Bracket::Env) => self.widen(Gap::Soft),
             '{' => self.push_open(Bracket::Brace),
             '}' => self.push_close(Bracket::Brace),
             '(' => self.push_open(Bracket::Paren),
@@ -300,13 +302,17 @@ impl Scanner {
                 self.widen(Gap::Soft);
             }
         } else if self.follows_value() && is_unit_text(&content) {
-            self.widen(Gap::Explicit);
-            let mut inner = Scanner::with(content, self.depth + 1, true);
-            inner.letters_are_units = true;
-            self.splice(inner.run());
+            self.unit_text(content);
         } else {
             self.inline(content, true);
         }
+    }
+
+    fn unit_text(&mut self, content: Vec<char>) {
+        self.widen(Gap::Explicit);
+        let mut inner = Scanner::with(content, self.depth + 1, true);
+        inner.letters_are_units = true;
+        self.splice(inner.run());
     }
 
     /// Whether what was read last can have a unit.
@@ -331,6 +337,8 @@ impl Scanner {
             self.push(Kind::Cmd(letters));
         } else if all_letters && (letters.len() > 1 || content.contains(&'~')) {
             self.push(Kind::Text(letters));
+        } else if self.follows_value() && content.contains(&'/') && is_unit_text(&content) {
+            self.unit_text(content);
         } else {
             self.inline(content, true);
         }

@@ -253,7 +253,7 @@ impl Parser<'_> {
                     }
                     other => return Ok(other),
                 },
-                _ if matches!(self.kind(), Some(Kind::Text(t) | Kind::Word(t)) if matches!(t.as_str(), "percent" | "percents")) =>
+                _ if matches!(self.kind(), Some(Kind::Text(t) | Kind::Word(t)) if matches!(t.as_str(), "percent" | "percents" | "per cent")) =>
                 {
                     self.bump();
                     base = Expr::Percent(Box::new(base));
@@ -341,7 +341,9 @@ impl Parser<'_> {
 }
 
 fn in_base(digits: &str, base: &str) -> Parsed {
-    let base: u32 = base.trim().parse().ok().filter(|b| (2..=36).contains(b)).ok_or(ParseError::Unreadable)?;
+    let base = base.trim();
+    let named = || crate::words::number_from_words(base).and_then(|n| u32::try_from(n).ok());
+    let base: u32 = base.parse().ok().or_else(named).filter(|b| (2..=36).contains(b)).ok_or(ParseError::Unreadable)?;
     let value = BigInt::parse_bytes(digits.as_bytes(), base).ok_or(ParseError::Unreadable)?;
     if value.to_u8().is_none() && digits.len() > 4_000 {
         return Err(ParseError::Unreadable);

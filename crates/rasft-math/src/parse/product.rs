@@ -24,6 +24,8 @@ impl Parser<'_> {
                     self.bump();
                     factors.push(self.signed_factor()?);
                 }
+                // `1.50 / \mathrm{lb}`: a unit follows, which is not the parser's.
+                Some('/') if matches!(self.kind_at(self.at + 1), Some(Kind::Text(_))) => break,
                 Some('/') => {
                     self.bump();
                     let divisor = self.signed_factor()?;
