@@ -2,7 +2,7 @@
 
 use crate::args::verify::AnswerArgs;
 use crate::{Failure, output};
-use rasft_verify::{JudgeParams, judge_pair};
+use rasft_verify::judge_pair;
 
 /// Judges one answer and prints the verdict on one line: words for people, or JSON.
 pub fn run(args: &AnswerArgs, as_json: bool) -> Result<(), Failure> {
@@ -12,7 +12,7 @@ pub fn run(args: &AnswerArgs, as_json: bool) -> Result<(), Failure> {
             .map_err(|e| Failure::bad_input(format!("{}: cannot read the response: {e}", path.display())))?,
         (None, None) => return Err(Failure::usage("give --response or --response-file")),
     };
-    let report = judge_pair(&args.gold, &response, &JudgeParams::default());
+    let report = judge_pair(&args.gold, &response, &args.policy.resolve()?);
     if as_json {
         return output::line(
             &serde_json::json!({

@@ -14,7 +14,9 @@ fn head(outputs: &Outputs) -> String {
         (0, n) => format!("computed {n} shard{}", if n == 1 { "" } else { "s" }),
         (hits, misses) => format!("computed {misses} shards, {hits} cached"),
     };
-    format!("{}: {} rows, {cached}", outputs.stage, outputs.rows)
+    // A checkpoint has no rows to speak of.
+    let rows = if outputs.rows > 0 { format!("{} rows, ", outputs.rows) } else { String::new() };
+    format!("{}: {rows}{cached}", outputs.stage)
 }
 
 /// A stage's own lines, left out when nothing was computed on purpose.

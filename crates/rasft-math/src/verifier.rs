@@ -20,6 +20,26 @@ pub enum Tolerance {
     Relative(f64),
 }
 
+impl std::str::FromStr for Tolerance {
+    type Err = String;
+
+    /// `rounded:DIGITS`, or a relative difference such as `1e-4`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || {
+            format!(
+                "tolerance {text:?}: expected a relative difference between 0 and 1, such as 1e-4, or rounded:DIGITS"
+            )
+        };
+        match text.strip_prefix("rounded:") {
+            Some(digits) => {
+                let min_digits = digits.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?;
+                Ok(Self::Rounded { min_digits })
+            }
+            None => text.parse().ok().filter(|r| (0.0..1.0).contains(r)).map(Self::Relative).ok_or_else(wrong),
+        }
+    }
+}
+
 /// What a percent sign that only one side has means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -194,5 +214,24 @@ impl Verifier {
             heads.len() - 1
         });
         u32::try_from(class).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tolerances_are_read_as_users_write_them() {
+        assert_eq!("rounded:3".parse(), Ok(Tolerance::Rounded { min_digits: 3 }));
+        assert_eq!("1e-4".parse(), Ok(Tolerance::Relative(1e-4)));
+        for wrong in ["", "rounded:", "rounded:0", "-1", "2", "NaN", "inf", "rounded:x"] {
+            assert!(wrong.parse::<Tolerance>().is_err(), "{wrong}");
+        }
+        let third = |tolerance| {
+            Verifier::new(Options { tolerance, ..Options::default() }).verify("1/3", "\\boxed{0.333}").outcome
+        };
+        assert_eq!(third(None), Outcome::Wrong);
+        assert_eq!(third("rounded:3".parse().ok()), Outcome::Correct);
     }
 }

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 const STAGE: &str = "eval";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const PROBLEMS_PER_SHARD: usize = 256;
 /// The summary table beside the samples.
 pub const SUMMARY_FILE: &str = "eval_summary.parquet";

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 const STAGE: &str = "verify";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const GROUPS_PER_SHARD: usize = 4096;
 
 /// Paths of the stage's inputs.

@@ -5,6 +5,7 @@ use crate::session::Cli;
 use crate::{CommonArgs, Failure};
 use clap::{Args, Parser, Subcommand};
 use rasft_stages::verify::{Inputs, Params};
+use rasft_verify::JudgeParams;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -58,6 +59,29 @@ pub struct AnswerArgs {
     /// A file with the completion
     #[arg(long, value_name = "FILE")]
     pub response_file: Option<PathBuf>,
+    /// Policy.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+}
+
+/// When two answers are the same.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyArgs {
+    /// Rounded decimals for exact values: a relative difference such as 1e-4, or rounded:DIGITS [default: none, 0.33 is
+    /// not 1/3]
+    #[arg(long, value_name = "R|rounded:N")]
+    pub tolerance: Option<String>,
+}
+
+impl PolicyArgs {
+    /// How completions are judged.
+    pub fn resolve(&self) -> Result<JudgeParams, Failure> {
+        let tolerance = self.tolerance.as_deref().map(str::parse).transpose().map_err(Failure::usage)?;
+        let mut judge = JudgeParams::default();
+        judge.math.tolerance = tolerance;
+        Ok(judge)
+    }
 }
 
 /// Flags of `rasft-verify`, and the keys of `[verify]`.
@@ -73,6 +97,10 @@ pub struct VerifyArgs {
     /// Instead: any Parquet data with the columns `gold` and `response`
     #[arg(long, value_name = "DATASET", conflicts_with_all = ["rollouts", "problems"])]
     pub pairs: Option<PathBuf>,
+    /// Policy.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub policy: PolicyArgs,
 }
 
 impl VerifyArgs {
@@ -85,6 +113,6 @@ impl VerifyArgs {
                 problems: required(&self.problems, "problems", "the problems they solve")?,
             },
         };
-        Ok((inputs, Params::default()))
+        Ok((inputs, Params { judge: self.policy.resolve()? }))
     }
 }
