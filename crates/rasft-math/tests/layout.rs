@@ -1,20 +1,10 @@
 //! Answers as they are laid out: lines, colours, side conditions, units set in other ways; and what must stay apart.
 
-use rasft_math::Verifier;
+#[path = "common/pairs.rs"]
+mod pairs;
 
-fn check(rows: &[(&str, &str)], expected: bool) {
-    let verifier = Verifier::default();
-    let mut bad = Vec::new();
-    for (gold, answer) in rows {
-        for (a, b) in [(gold, answer), (answer, gold)] {
-            let report = verifier.equivalent(a, b);
-            if report.is_correct() != expected {
-                bad.push(format!("{a:?} {b:?}: {report:?}"));
-            }
-        }
-    }
-    assert!(bad.is_empty(), "expected {expected}:\n{}", bad.join("\n"));
-}
+use pairs::check;
+use rasft_math::Verifier;
 
 #[test]
 fn lines_and_decoration() {
