@@ -91,6 +91,10 @@ fn shards_one_by_one_make_the_whole() {
     assert_eq!((whole["hits"].as_u64(), whole["misses"].as_u64(), whole["rows"].as_u64()), (Some(3), Some(0), Some(9)));
     let again = bench.run("rasft-rollout", &[&base[..], &["--shards", "3", "--dry-run", "--json"]].concat()).json();
     assert_eq!((again["hit"].as_bool(), again["dry_run"].as_bool()), (Some(true), Some(true)));
+    let other = [&base[..], &["--temperature", "0.123", "--dry-run"]].concat();
+    let miss = bench.run("rasft-rollout", &other);
+    let reason = miss.stderr.lines().find(|line| line.contains("params.sampling.temperature")).unwrap_or_default();
+    assert!(reason.contains("0.123"), "{}", miss.stderr);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::common::{CommonArgs, ProgressMode};
 use crate::config::{self, ConfigFile};
 use crate::failure::exit_code;
 use crate::progress::Reporter;
-use crate::{Failure, environment, logging, output};
+use crate::{Failure, environment, logging, output, summaries};
 use clap::{Command, CommandFactory, Parser};
 use rasft_stages::{Ctx, Outputs, ShardOf};
 use rasft_store::Store;
@@ -159,6 +159,7 @@ impl Session {
                 outputs.hits + outputs.misses,
                 outputs.misses
             ));
+            self.note(&summaries::nearest(outputs));
             return output::outputs(outputs, &outputs.path, as_json);
         }
         let shown: PathBuf = match (&self.common.out, &outputs.entry) {
@@ -173,7 +174,7 @@ impl Session {
 
     /// One line for people on stderr, unless `--quiet`.
     pub fn note(&self, text: &str) {
-        if !self.common.quiet {
+        if !self.common.quiet && !text.is_empty() {
             eprintln!("{}", text.trim_end());
         }
     }

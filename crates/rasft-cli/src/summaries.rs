@@ -47,6 +47,19 @@ fn counts(value: &Value) -> String {
     map.iter().map(|(k, v)| format!("{k} {v}")).collect::<Vec<_>>().join(" · ")
 }
 
+/// Why a dry run would compute: the nearest result in the store and the fields in which it differs.
+pub fn nearest(outputs: &Outputs) -> String {
+    let nearest = &outputs.summary["nearest"];
+    let Some(key) = nearest["key"].as_str() else { return String::new() };
+    let differences = nearest["differences"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let line = |d: &Value| {
+        let side = |name: &str| if d[name].is_null() { "absent".to_owned() } else { d[name].to_string() };
+        format!("  {}: {} → {}", d["field"].as_str().unwrap_or_default(), side("before"), side("now"))
+    };
+    let head = format!("  nearest result {}, which differs in", &key[..key.len().min(12)]);
+    std::iter::once(head).chain(differences.iter().map(line)).collect::<Vec<_>>().join("\n")
+}
+
 /// `rasft-import`.
 pub fn import(outputs: &Outputs) -> String {
     with_head(outputs, |s| {

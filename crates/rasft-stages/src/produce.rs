@@ -221,6 +221,8 @@ fn outputs(entry: Entry, hits: usize, misses: usize, dry_run: bool) -> Outputs {
 fn planned(ctx: &Ctx, params: &KeyParams, hits: usize, misses: usize) -> Result<Outputs, Error> {
     let key = params.key();
     let path = ctx.store.entry_path(&params.stage, &key)?;
+    // Why it is a miss: what differs from the nearest result that there is.
+    let summary = json!({ "nearest": ctx.store.explain(&params.stage, params)?.nearest });
     let (stage, key) = (params.stage.clone(), key.to_string());
-    Ok(Outputs { stage, key, path, hits, misses, rows: 0, summary: Value::Null, dry_run: true, entry: None })
+    Ok(Outputs { stage, key, path, hits, misses, rows: 0, summary, dry_run: true, entry: None })
 }
