@@ -44,7 +44,7 @@ pub fn run(runs: &[(String, PathBuf)], seed: u64, out: &Path) -> Result<(), Erro
     let mut opened = Vec::new();
     for (name, path) in runs {
         let data = DataSet::open(path)?.non_empty()?;
-        let summary = DataSet::open(&path.join(SUMMARY_FILE))?.read_all::<EvalSummaryRow>()?;
+        let summary = DataSet::open(path.join(SUMMARY_FILE))?.read_all::<EvalSummaryRow>()?;
         opened.push((name.clone(), eval_compare::accuracies(&data)?, summary));
     }
     let mut benches: Vec<&String> = opened.iter().flat_map(|(_, accuracies, _)| accuracies.keys()).collect();

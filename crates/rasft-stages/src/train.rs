@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const STAGE: &str = "train";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The metrics table beside the weights.
 pub const METRICS_FILE: &str = "metrics.parquet";
 
@@ -298,9 +298,14 @@ fn load(model: &Policy, config: &DecoderConfig, inputs: &Inputs, params: &Params
     } else {
         Decoder::load(model.dir(), &options)?
     };
-    let mut trainer = Trainer::new(decoder, run.trainer);
-    if let Some(path) = &inputs.continue_from {
-        let (optimizer, _) = load_state(path, trainer.decoder(), run.trainer.adamw)?;
+    let mut settings = run.trainer;
+    let before = inputs.continue_from.as_ref().map(|path| load_state(path, &decoder, settings.adamw)).transpose()?;
+    if let (Some((optimizer, _)), None) = (&before, params.schedule_steps) {
+        // The schedule counts from the first step of all: it ends with the last step of this run.
+        settings.schedule.total_steps = optimizer.step + run.steps;
+    }
+    let mut trainer = Trainer::new(decoder, settings);
+    if let Some((optimizer, _)) = before {
         trainer.restore(optimizer);
     }
     Ok(trainer)

@@ -2,7 +2,7 @@
 
 use crate::error::StoreError;
 use crate::key::{Key, KeyParams};
-use rasft_data::{DataError, DataSet, MANIFEST_FILE, Manifest, ShardInfo};
+use rasft_data::{DataError, DataSet, MANIFEST_FILE, Manifest, ShardInfo, hash_file};
 use rasft_fs::{FileLock, FsError, link_or_copy, remove_tree};
 use std::path::{Path, PathBuf};
 
@@ -109,9 +109,16 @@ impl Staging {
     /// shards that were cached one by one.
     ///
     /// # Errors
-    /// When the link or copy cannot be made.
+    /// When the link or copy cannot be made, or the shard is not what its writer left.
     pub fn adopt(&self, entry: &Entry, shard: &ShardInfo, file: &str) -> Result<ShardInfo, StoreError> {
-        link_or_copy(&entry.path.join(&shard.file), &self.path.join(file))?;
+        let from = entry.path.join(&shard.file);
+        // What is computed from the assembled shards would otherwise give damage a hash of its own.
+        let actual = hash_file(&from)?;
+        if actual != shard.blake3 {
+            let (expected, actual) = (format!("blake3 {}", shard.blake3), format!("blake3 {actual}"));
+            return Err(DataError::Corrupt { file: from, expected, actual }.into());
+        }
+        link_or_copy(&from, &self.path.join(file))?;
         Ok(ShardInfo { file: file.to_owned(), ..shard.clone() })
     }
 
