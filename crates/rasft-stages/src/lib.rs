@@ -3,10 +3,14 @@
 //! Invariant: stages never import each other; what two of them need stands in a shared module. A stage is a pure
 //! function of its inputs and parameters: see [`produce`] for how results are keyed and cached.
 
+mod blocks;
+mod check;
 mod ctx;
 mod error;
+mod expert_loss;
 mod frames;
 mod job;
+mod layout;
 mod params;
 mod policy;
 mod produce;
@@ -25,7 +29,7 @@ pub mod solvability;
 pub mod train;
 pub mod verify;
 
-pub use ctx::{Ctx, Outputs, Progress, ShardOf, Silent};
+pub use ctx::{Ctx, MAX_SHARDS, Outputs, Progress, ShardOf, Silent};
 pub use error::{Error, ErrorClass};
 pub use params::{SamplingParams, Slice};
 pub use prompt::PromptParams;
