@@ -82,6 +82,12 @@ impl ConfigFile {
         Ok(merged)
     }
 
+    /// Names of the sections `[table.NAME]`.
+    pub fn sections(&self, table: &str) -> Vec<String> {
+        let entries = self.root.get(table).and_then(Value::as_object).into_iter().flatten();
+        entries.filter(|(_, value)| value.is_object()).map(|(name, _)| name.clone()).collect()
+    }
+
     fn as_table<'a>(&self, value: &'a Value, name: &str) -> Result<&'a Map<String, Value>, Failure> {
         value.as_object().ok_or_else(|| Failure::usage(format!("{}: [{name}] is not a table", self.path.display())))
     }
