@@ -3,6 +3,7 @@
 //! Invariant: stages never import each other; what two of them need stands in a shared module. A stage is a pure
 //! function of its inputs and parameters: see [`produce`] for how results are keyed and cached.
 
+mod adaptive;
 mod blocks;
 mod check;
 mod ctx;
@@ -12,10 +13,12 @@ mod frames;
 mod job;
 mod layout;
 mod params;
+mod parts;
 mod policy;
 mod produce;
 mod prompt;
 mod sample;
+mod sample_cache;
 mod trajectories;
 
 pub mod difficulty;
@@ -29,7 +32,8 @@ pub mod solvability;
 pub mod train;
 pub mod verify;
 
+pub use adaptive::Adaptive;
 pub use ctx::{Ctx, MAX_SHARDS, Outputs, Progress, ShardOf, Silent};
 pub use error::{Error, ErrorClass};
-pub use params::{SamplingParams, Slice};
+pub use params::{Batch, SamplingParams, Slice};
 pub use prompt::PromptParams;

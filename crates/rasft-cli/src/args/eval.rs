@@ -134,7 +134,7 @@ impl RunArgs {
             k: self.k.clone(),
             limit: self.limit,
             seed,
-            batch_size: self.sampling.batch_size()?,
+            batch: self.sampling.batch()?,
             device,
         };
         Ok((inputs, params))
