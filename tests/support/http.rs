@@ -27,8 +27,8 @@ impl Asked {
 pub enum Reply {
     /// Status, further header lines, body.
     Full(u16, Vec<String>, Vec<u8>),
-    /// A head that promises so many bytes, and fewer of them; then the connection is cut.
-    Cut(usize, Vec<u8>),
+    /// A status, a head that promises so many bytes, further header lines, and fewer bytes; then the connection is cut.
+    Cut(u16, usize, Vec<String>, Vec<u8>),
     /// The connection is cut without a word.
     Silence,
     /// A head that promises so many bytes, and fewer of them; then nothing until the client goes away.
@@ -117,8 +117,8 @@ fn serve(stream: &TcpStream, log: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked) ->
             write!(writer, "{}", head(status, &lines, body.len()))?;
             writer.write_all(&body)?;
         }
-        Reply::Cut(promised, body) => {
-            write!(writer, "{}", head(200, &[], promised))?;
+        Reply::Cut(status, promised, lines, body) => {
+            write!(writer, "{}", head(status, &lines, promised))?;
             writer.write_all(&body)?;
         }
         Reply::Silence => {}

@@ -1,4 +1,5 @@
 //! `hf:ORG/NAME[@REV]`: the files of a model on a Hugging Face hub, fetched once into the cache that all HF tools share.
+//! The hf-hub crate knows the cache's layout.
 //!
 //! A revision that is in the cache is taken from there without asking anybody; `@REV` with a commit hash pins it for good.
 //! All files come from one commit, and the cache's reference to it is written last: an interrupted fetch is taken up
@@ -7,6 +8,7 @@
 
 mod fetch;
 mod spec;
+mod transfer;
 
 pub use fetch::{Unwatched, Watch};
 pub use spec::HubModel;

@@ -17,8 +17,6 @@ pub struct Sample {
     pub token_ids: Option<Vec<u32>>,
     /// Log-probability of each, nats; there only if there are as many as tokens, all finite and at most 0.
     pub token_logprobs: Option<Vec<f32>>,
-    /// Tokens of the prompt, as the server counts them.
-    pub prompt_tokens: Option<u32>,
     /// Why it ended.
     pub finish_reason: FinishReason,
 }
@@ -35,14 +33,6 @@ pub(crate) enum Fault {
 #[derive(Deserialize)]
 struct Answer {
     choices: Vec<Choice>,
-    #[serde(default)]
-    usage: Option<Usage>,
-}
-
-#[derive(Deserialize)]
-struct Usage {
-    #[serde(default)]
-    prompt_tokens: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -111,13 +101,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Sample, Fault> {
         Some(_) => FinishReason::Error,
     };
     let (token_ids, token_logprobs) = tokens(choice.token_ids, choice.logprobs);
-    Ok(Sample {
-        text,
-        token_ids,
-        token_logprobs,
-        prompt_tokens: answer.usage.and_then(|u| u.prompt_tokens),
-        finish_reason,
-    })
+    Ok(Sample { text, token_ids, token_logprobs, finish_reason })
 }
 
 /// Ids and log-probabilities out of whichever shape they came in.
@@ -152,7 +136,7 @@ mod tests {
     use super::*;
 
     fn sample(choice: &str) -> Sample {
-        read(format!(r#"{{"choices":[{choice}],"usage":{{"prompt_tokens":7}}}}"#).as_bytes()).expect(choice)
+        read(format!(r#"{{"choices":[{choice}]}}"#).as_bytes()).expect(choice)
     }
 
     #[test]
@@ -168,7 +152,6 @@ mod tests {
                 text: "ab".into(),
                 token_ids: Some(vec![5, 6]),
                 token_logprobs: Some(vec![-1.0, -0.5]),
-                prompt_tokens: Some(7),
                 finish_reason: FinishReason::Stop,
             };
             assert_eq!(sample(shape), expected, "{shape}");

@@ -1,29 +1,23 @@
-//! Fetching through the hf-hub crate, with what it leaves open: one commit for all files, a watch over stalls, retries
-//! that take up where the last try ended, and errors that say what to do.
+//! Which files of a revision are needed, in which order they come, and what a failure means.
 
+use super::transfer::{Transfer, Trouble};
 use super::{CONFIG, HubModel, HubSettings, INDEX, SINGLE, SMALL, hub_error, is_whole, repo_at, shards, spec};
-use crate::endpoint::causes;
+use crate::error::shortened;
 use crate::{ErrorClass, RemoteError};
 use hf_hub::Cache;
-use hf_hub::api::tokio::{Api, ApiBuilder, ApiError, Progress};
+use serde::Deserialize;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-
-/// How often a download is looked at.
-const TICK: Duration = Duration::from_millis(200);
+use std::path::{Path, PathBuf};
 
 /// Sees files come in, and may end it.
 pub trait Watch {
-    /// A file is begun.
+    /// A file is begun, or taken up.
     fn file(&self, _name: &str, _bytes: u64) {}
     /// So many more bytes have come.
     fn advance(&self, _bytes: u64) {}
-    /// The file is complete.
+    /// The file has ended.
     fn done(&self) {}
-    /// Whether to go on; asked several times a second.
+    /// Whether to go on.
     fn keep_going(&self) -> bool {
         true
     }
@@ -35,36 +29,24 @@ pub struct Unwatched;
 
 impl Watch for Unwatched {}
 
-/// Bytes of the current file, counted by the download, read by the watch.
-#[derive(Clone, Default)]
-struct Counter {
-    total: Arc<AtomicU64>,
-    done: Arc<AtomicU64>,
-}
-
-impl Progress for Counter {
-    async fn init(&mut self, size: usize, _filename: &str) {
-        self.total.store(size as u64, Ordering::Relaxed);
-    }
-    async fn update(&mut self, size: usize) {
-        self.done.fetch_add(size as u64, Ordering::Relaxed);
-    }
-    async fn finish(&mut self) {}
-}
-
 pub(super) struct Fetcher<'a> {
     model: &'a HubModel,
     settings: &'a HubSettings,
     cache: &'a Cache,
-    watch: &'a dyn Watch,
-    api: Api,
+    transfer: Transfer<'a>,
     runtime: tokio::runtime::Runtime,
 }
 
-/// A revision as the hub resolves it.
+/// What the hub says of a revision.
+#[derive(Deserialize)]
 struct Revision {
-    commit: String,
-    files: BTreeSet<String>,
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
 }
 
 impl<'a> Fetcher<'a> {
@@ -74,18 +56,11 @@ impl<'a> Fetcher<'a> {
         cache: &'a Cache,
         watch: &'a dyn Watch,
     ) -> Result<Self, RemoteError> {
-        let failed = |e: ApiError| RemoteError::Client(causes(&e));
-        let api = ApiBuilder::from_cache(cache.clone())
-            .with_endpoint(settings.endpoint.trim_end_matches('/').to_owned())
-            .with_token(settings.token.as_ref().map(|t| t.expose().to_owned()))
-            .with_progress(false)
-            .build()
-            .map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|e| RemoteError::Client(e.to_string()))?;
-        Ok(Self { model, settings, cache, watch, api, runtime })
+        Ok(Self { model, settings, cache, transfer: Transfer::new(settings, watch)?, runtime })
     }
 
     pub(super) fn run(&self) -> Result<PathBuf, RemoteError> {
@@ -94,19 +69,20 @@ impl<'a> Fetcher<'a> {
 
     async fn fetch(&self) -> Result<PathBuf, RemoteError> {
         let revision = self.resolve().await?;
-        let snapshot = self.cache.repo(repo_at(self.model, &revision.commit)).pointer_path(&revision.commit);
-        for name in SMALL.into_iter().filter(|name| revision.files.contains(*name)) {
-            self.file(&revision, name).await?;
+        let snapshot = self.cache.repo(repo_at(self.model, &revision.sha)).pointer_path(&revision.sha);
+        let files: BTreeSet<&str> = revision.siblings.iter().map(|s| s.rfilename.as_str()).collect();
+        for name in SMALL.into_iter().filter(|name| files.contains(*name)) {
+            self.file(&revision.sha, &snapshot, name).await?;
         }
-        if revision.files.contains(SINGLE) {
-            self.file(&revision, SINGLE).await?;
+        if files.contains(SINGLE) {
+            self.file(&revision.sha, &snapshot, SINGLE).await?;
         } else {
-            let index = self.file(&revision, INDEX).await?;
-            let named = shards(&index).map_err(|why| {
+            self.file(&revision.sha, &snapshot, INDEX).await?;
+            let named = shards(&snapshot.join(INDEX)).map_err(|why| {
                 hub_error(self.model, format!("{INDEX}: {why}"), "tell the model's authors", ErrorClass::BadInput)
             })?;
             for name in named {
-                self.file(&revision, &name).await?;
+                self.file(&revision.sha, &snapshot, &name).await?;
             }
         }
         if !is_whole(&snapshot) {
@@ -115,144 +91,104 @@ impl<'a> Fetcher<'a> {
         }
         if !spec::is_commit(self.model.revision()) {
             let refs = self.cache.repo(repo_at(self.model, self.model.revision()));
-            refs.create_ref(&revision.commit)
-                .map_err(|source| RemoteError::Io { path: self.settings.cache.clone(), source })?;
+            let io = |source| RemoteError::Io { path: self.settings.cache.clone(), source };
+            refs.create_ref(&revision.sha).map_err(io)?;
         }
         Ok(snapshot)
     }
 
-    /// Commit and file names of the revision; refuses models that cannot be run before anything is fetched.
+    /// Commit and files of the revision; refuses models that cannot be run before anything is fetched.
     async fn resolve(&self) -> Result<Revision, RemoteError> {
-        let repo = self.api.repo(repo_at(self.model, self.model.revision()));
-        let ask = || async {
-            let late = |_| Err(io_error(std::io::ErrorKind::TimedOut));
-            tokio::time::timeout(self.settings.stall, repo.info()).await.unwrap_or_else(late)
-        };
-        let info = self.persist("its list of files", ask).await?;
-        if !spec::is_commit(&info.sha) {
+        let (base, id) = (self.base(), self.model.id());
+        let url = format!("{base}/api/models/{id}/revision/{}", self.model.revision().replace('/', "%2F"));
+        let body = self.persist("its list of files", || self.transfer.small(&url)).await?;
+        let no_hub = |what: &str| {
             let hint = "is HF_ENDPOINT a Hugging Face hub?";
-            return Err(hub_error(self.model, "the hub names no commit", hint, ErrorClass::Runtime));
-        }
-        let files: BTreeSet<String> = info.siblings.into_iter().map(|s| s.rfilename).collect();
-        let has = |suffix: &str| files.iter().any(|name| name.ends_with(suffix));
-        if !files.contains(CONFIG) || !(files.contains(SINGLE) || files.contains(INDEX)) {
-            let (detail, hint) = if has(".gguf") {
-                ("has GGUF files, no safetensors model", "fetch the .gguf file you want and give its path as --model")
-            } else if files.contains("adapter_config.json") {
-                ("is an adapter, no whole model", "fetch it and give its directory as --model")
-            } else if has(".bin") || has(".pt") || has(".pth") {
-                ("has pickled weights only", "convert it to safetensors (save_pretrained with safe_serialization=True)")
-            } else {
-                ("has no config.json with model.safetensors or its index", "name a causal language model")
-            };
-            return Err(hub_error(self.model, detail, hint, ErrorClass::BadInput));
-        }
-        Ok(Revision { commit: info.sha, files })
-    }
-
-    async fn file(&self, revision: &Revision, name: &str) -> Result<PathBuf, RemoteError> {
-        let repo = repo_at(self.model, &revision.commit);
-        let path = self.cache.repo(repo.clone()).pointer_path(&revision.commit).join(name);
-        if path.is_file() {
-            return Ok(path);
-        }
-        let remote = self.api.repo(repo);
-        self.persist(name, || self.watched(&remote, name)).await
-    }
-
-    /// One try at one file, given up when nothing has come for too long.
-    async fn watched(&self, repo: &hf_hub::api::tokio::ApiRepo, name: &str) -> Result<PathBuf, ApiError> {
-        let counter = Counter::default();
-        let mut download = std::pin::pin!(repo.download_with_progress(name, counter.clone()));
-        let (mut seen, mut begun, mut last) = (0, false, Instant::now());
-        let result = loop {
-            let ended = tokio::time::timeout(TICK, &mut download).await;
-            let (total, done) = (counter.total.load(Ordering::Relaxed), counter.done.load(Ordering::Relaxed));
-            if total > 0 && !begun {
-                begun = true;
-                self.watch.file(name, total);
-            }
-            if done > seen {
-                self.watch.advance(done - seen);
-                (seen, last) = (done, Instant::now());
-            }
-            match ended {
-                Ok(result) => break result,
-                Err(_) if !self.watch.keep_going() => break Err(io_error(std::io::ErrorKind::Interrupted)),
-                Err(_) if last.elapsed() > self.settings.stall => break Err(io_error(std::io::ErrorKind::TimedOut)),
-                Err(_) => {}
-            }
+            hub_error(self.model, format!("{base} {what}"), hint, ErrorClass::Runtime)
         };
-        if begun {
-            self.watch.done();
+        let revision: Revision =
+            serde_json::from_slice(&body).map_err(|_| no_hub("answers with something else than a list of files"))?;
+        if !spec::is_commit(&revision.sha) {
+            return Err(no_hub("names no commit"));
         }
-        result
+        self.refuse_unusable(&revision)?;
+        Ok(revision)
     }
 
-    async fn persist<T, F: Future<Output = Result<T, ApiError>>>(
+    fn refuse_unusable(&self, revision: &Revision) -> Result<(), RemoteError> {
+        let has = |name: &str| revision.siblings.iter().any(|s| s.rfilename == name);
+        let ends = |end: &str| revision.siblings.iter().any(|s| s.rfilename.ends_with(end));
+        if has(CONFIG) && (has(SINGLE) || has(INDEX)) {
+            return Ok(());
+        }
+        let (detail, hint) = if ends(".gguf") {
+            ("has GGUF files, no safetensors model", "fetch the .gguf file you want and give its path as --model")
+        } else if has("adapter_config.json") {
+            ("is an adapter, no whole model", "fetch it and give its directory as --model")
+        } else if ends(".bin") || ends(".pt") || ends(".pth") {
+            ("has pickled weights only", "convert it to safetensors (save_pretrained with safe_serialization=True)")
+        } else {
+            ("has no config.json with model.safetensors or its index", "name a causal language model")
+        };
+        Err(hub_error(self.model, detail, hint, ErrorClass::BadInput))
+    }
+
+    async fn file(&self, commit: &str, snapshot: &Path, name: &str) -> Result<(), RemoteError> {
+        if snapshot.join(name).is_file() {
+            return Ok(());
+        }
+        let url = format!("{}/{}/resolve/{commit}/{name}", self.base(), self.model.id());
+        self.persist(name, || self.transfer.file(&url, snapshot, name)).await
+    }
+
+    fn base(&self) -> &str {
+        self.settings.endpoint.trim_end_matches('/')
+    }
+
+    async fn persist<T, F: Future<Output = Result<T, Trouble>>>(
         &self,
         what: &str,
         ask: impl Fn() -> F,
     ) -> Result<T, RemoteError> {
         let mut nth = 0;
         loop {
-            let error = match ask().await {
+            let trouble = match ask().await {
                 Ok(value) => return Ok(value),
-                Err(error) => error,
+                Err(trouble) => trouble,
             };
-            if nth == self.settings.retry.max_retries || !may_pass(&error) {
-                return Err(self.explained(what, &error));
+            let Trouble::Passing(why) = &trouble else { return Err(self.explained(what, trouble)) };
+            if nth == self.settings.retry.max_retries {
+                return Err(self.explained(what, trouble));
             }
             let pause = self.settings.retry.pause(nth, 0, None);
-            tracing::debug!("{}: {what}: try {}: {error}; next in {pause:?}", self.model, nth + 1);
+            tracing::debug!("{}: {what}: try {}: {why}; next in {pause:?}", self.model, nth + 1);
             tokio::time::sleep(pause).await;
             nth += 1;
         }
     }
 
-    fn explained(&self, what: &str, error: &ApiError) -> RemoteError {
-        let (model, at) = (self.model, &self.settings.endpoint);
-        let status = match error {
-            ApiError::RequestError(e) => e.status().map(|s| s.as_u16()),
-            _ => None,
-        };
-        match status {
-            Some(404) => {
+    fn explained(&self, what: &str, trouble: Trouble) -> RemoteError {
+        let (model, at) = (self.model, self.base());
+        match trouble {
+            Trouble::Status(404) => {
                 let detail = format!("{what}: not found at {at}, or no such revision");
                 hub_error(model, detail, "check the spelling and the revision", ErrorClass::BadInput)
             }
-            Some(401 | 403) => {
+            Trouble::Status(401 | 403) => {
                 let detail = format!("{what}: {at} refuses access: the model is gated or private, or does not exist");
                 let hint = "accept its conditions on its page and set HF_TOKEN, or check the spelling";
                 hub_error(model, detail, hint, ErrorClass::BadInput)
             }
-            _ => {
+            Trouble::Disk(path, source) => RemoteError::Io { path, source },
+            Trouble::Status(_) | Trouble::Passing(_) | Trouble::Final(_) => {
+                let why = match trouble {
+                    Trouble::Status(status) => format!("status {status}"),
+                    Trouble::Passing(why) | Trouble::Final(why) => shortened(&why),
+                    Trouble::Disk(..) => String::new(),
+                };
                 let hint = "what has been fetched is kept; run the same command again, or give a local directory";
-                hub_error(
-                    model,
-                    format!("{what}: cannot fetch from {at}: {}", causes(error)),
-                    hint,
-                    ErrorClass::Runtime,
-                )
+                hub_error(model, format!("{what}: cannot fetch from {at}: {why}"), hint, ErrorClass::Runtime)
             }
         }
     }
-}
-
-/// Whether another try may do better.
-fn may_pass(error: &ApiError) -> bool {
-    match error {
-        ApiError::RequestError(e) => match e.status() {
-            Some(status) => status.is_server_error() || matches!(status.as_u16(), 408 | 429),
-            None => !e.is_builder(),
-        },
-        ApiError::IoError(e) => e.kind() == std::io::ErrorKind::TimedOut,
-        ApiError::LockAcquisition(_) => true,
-        _ => false,
-    }
-}
-
-fn io_error(kind: std::io::ErrorKind) -> ApiError {
-    let words = if kind == std::io::ErrorKind::TimedOut { "the download stands still" } else { "interrupted" };
-    ApiError::IoError(std::io::Error::new(kind, words))
 }

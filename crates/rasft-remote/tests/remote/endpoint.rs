@@ -88,7 +88,7 @@ fn every_passing_trouble_is_tried_again_with_the_same_request() {
         0 => Reply::status(429, r#"{"error":{"message":"slow down"}}"#).with_header("Retry-After: 0"),
         1 => Reply::status(503, "loading").with_header("Retry-After: Sun, 06 Nov 1994 08:49:37 GMT"),
         2 => Reply::Silence,
-        3 => Reply::Cut(5000, br#"{"choices":[{"te"#.to_vec()),
+        3 => Reply::Cut(200, 5000, Vec::new(), br#"{"choices":[{"te"#.to_vec()),
         4 => Reply::status(200, r#"{"choices":[{"text":"a"#),
         5 => Reply::json(json!({ "choices": [] })),
         _ => good(asked),

@@ -4,8 +4,10 @@ use crate::http::{Asked, Reply, Server};
 use rasft_remote::hub::{HubModel, HubSettings, Unwatched, fetch};
 use rasft_remote::{ErrorClass, RemoteError, RetryPolicy, Secret};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -36,7 +38,7 @@ fn answer(files: &Files, cdn_port: u16, asked: &Asked) -> Reply {
     if !whole && !asked.path.starts_with(&format!("/org/name/resolve/{COMMIT}/")) {
         return Reply::status(404, "Revision not found");
     }
-    let tag = format!("etag: \"{}\"", name.replace('.', "-"));
+    let tag = format!("etag: \"{}\"", tag(name, bytes));
     let commit = format!("x-repo-commit: {COMMIT}");
     if name.ends_with(".safetensors") && !whole {
         return Reply::status(302, "")
@@ -47,14 +49,21 @@ fn answer(files: &Files, cdn_port: u16, asked: &Asked) -> Reply {
     ranged(bytes, asked).with_header(&tag).with_header(&commit)
 }
 
-/// The range that was asked for.
+/// From the byte on that was asked for.
 fn ranged(bytes: &[u8], asked: &Asked) -> Reply {
-    let range = asked.headers.get("range").and_then(|r| r.strip_prefix("bytes="));
-    let (from, to) = range.and_then(|r| r.split_once('-')).expect("hf-hub asks for ranges");
-    let (from, to): (usize, usize) = (from.parse().expect("a number"), to.parse().expect("a number"));
-    let to = to.min(bytes.len() - 1);
-    let range = format!("content-range: bytes {from}-{to}/{}", bytes.len());
-    Reply::Full(206, vec![range], bytes[from..=to].to_vec())
+    let Some(range) = asked.headers.get("range") else { return Reply::Full(200, Vec::new(), bytes.to_vec()) };
+    let from: usize = range.trim_start_matches("bytes=").trim_end_matches('-').parse().expect("bytes=FROM-");
+    let range = format!("content-range: bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
+    Reply::Full(206, vec![range], bytes[from..].to_vec())
+}
+
+/// The weights' name on the hub is their SHA-256.
+fn tag(name: &str, bytes: &[u8]) -> String {
+    if name.ends_with(".safetensors") {
+        Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    } else {
+        name.replace('.', "-")
+    }
 }
 
 /// A hub, and a second one that stands for the host of large files.
@@ -102,6 +111,7 @@ fn needed_files_are_fetched_once_and_then_found_without_the_network() {
     assert!(dir.ends_with(format!("models--org--name/snapshots/{COMMIT}")), "{}", dir.display());
     let asked = hub.hub.asked();
     assert!(asked.iter().all(|a| a.headers["authorization"] == "Bearer hf_x"));
+    assert!(hub.cdn.asked().iter().all(|a| !a.headers.contains_key("authorization")), "the token is the hub's alone");
 
     let gone = HubSettings { endpoint: "http://127.0.0.1:1".into(), ..online.clone() };
     assert_eq!(get("hf:org/name", &gone).expect("from the cache"), dir);
@@ -133,35 +143,79 @@ fn shards_are_fetched_as_the_index_names_them() {
     assert!(message.to_string().contains("no plain file name"), "{message}");
 }
 
-#[test]
-fn a_broken_transfer_is_taken_up_again_and_never_taken_for_whole() {
+/// A hub without redirects; `weights` answers for the weights.
+fn plain_hub(weights: impl Fn(&Asked, &[u8]) -> Reply + Send + Sync + 'static) -> Server {
     let files = single();
-    let (cut, broken) = (AtomicUsize::new(0), std::sync::Arc::new(AtomicBool::new(true)));
-    let state = std::sync::Arc::clone(&broken);
-    let server = Server::start(move |asked| {
-        let download = asked.path.ends_with("model.safetensors") && asked.headers["range"] != "bytes=0-0";
-        if download && (state.load(Ordering::SeqCst) || cut.fetch_add(1, Ordering::SeqCst) == 0) {
-            return Reply::Cut(40_000, vec![0; 100]);
-        }
+    Server::start(move |asked| {
         if asked.path.starts_with("/api/") {
             return answer(&files, 0, asked);
         }
         let name = asked.path.rsplit('/').next().unwrap_or_default();
-        ranged(&files[name], asked)
-            .with_header(&format!("etag: {}", name.replace('.', "-")))
-            .with_header(&format!("x-repo-commit: {COMMIT}"))
+        let bytes = &files[name];
+        let reply = if name == "model.safetensors" { weights(asked, bytes) } else { ranged(bytes, asked) };
+        reply.with_header(&format!("etag: {}", tag(name, bytes))).with_header(&format!("x-repo-commit: {COMMIT}"))
+    })
+}
+
+#[test]
+fn a_broken_transfer_is_taken_up_again_and_never_taken_for_whole() {
+    let (asked_for, broken) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(true)));
+    let state = Arc::clone(&broken);
+    let server = plain_hub(move |asked, bytes| {
+        let nth = asked_for.fetch_add(1, Ordering::SeqCst);
+        if state.load(Ordering::SeqCst) || nth.is_multiple_of(2) {
+            let from =
+                asked.headers.get("range").map_or(0, |r| r["bytes=".len()..r.len() - 1].parse().expect("bytes=FROM-"));
+            // A head for all of the rest, and a hundred bytes of it.
+            let tag = format!("etag: {}", tag("model.safetensors", bytes));
+            return Reply::Cut(
+                if from == 0 { 200 } else { 206 },
+                bytes.len() - from,
+                vec![tag],
+                bytes[from..from + 100].to_vec(),
+            );
+        }
+        ranged(bytes, asked)
     });
     let cache = tempfile::tempdir().expect("a folder");
     let online = settings(&server.url(), cache.path());
-    let message = get("hf:org/name", &online).expect_err("cut three times").to_string();
+    let message = get("hf:org/name", &online).expect_err("cut at every try").to_string();
     assert!(message.contains("model.safetensors: cannot fetch"), "{message}");
     let offline = HubSettings { offline: true, ..online.clone() };
     get("hf:org/name", &offline).expect_err("half of it is not the model");
     broken.store(false, Ordering::SeqCst);
-    let before = server.asked_of("/config.json").len();
-    let dir = get("hf:org/name", &online).expect("one more cut, then whole");
+    let small = server.asked_of("/config.json").len();
+    let dir = get("hf:org/name", &online).expect("taken up");
     assert_eq!(std::fs::read(dir.join("model.safetensors")).expect("weights"), single()["model.safetensors"]);
-    assert_eq!(server.asked_of("/config.json").len(), before, "what was there is not fetched again");
+    assert_eq!(server.asked_of("/config.json").len(), small, "what was there is not fetched again");
+    let last = server.asked_of("model.safetensors").pop().expect("asked");
+    assert!(last.headers["range"].starts_with("bytes="), "only the rest was fetched");
+}
+
+#[test]
+fn damaged_weights_are_noticed() {
+    let nth = AtomicUsize::new(0);
+    let server = plain_hub(move |_, bytes| {
+        let mut bytes = bytes.to_vec();
+        bytes[7] ^= u8::from(nth.fetch_add(1, Ordering::SeqCst) == 0);
+        Reply::Full(200, Vec::new(), bytes)
+    });
+    let cache = tempfile::tempdir().expect("a folder");
+    let dir = get("hf:org/name", &settings(&server.url(), cache.path())).expect("the second try is whole");
+    assert_eq!(std::fs::read(dir.join("model.safetensors")).expect("weights"), single()["model.safetensors"]);
+    assert_eq!(server.asked_of("model.safetensors").len(), 2);
+}
+
+#[test]
+fn a_tag_that_leads_elsewhere_names_no_file() {
+    let files = single();
+    let server = Server::start(move |asked| match asked.path.starts_with("/api/") {
+        true => answer(&files, 0, asked),
+        false => Reply::status(200, "{}").with_header("etag: \"../../../escape\""),
+    });
+    let cache = tempfile::tempdir().expect("a folder");
+    let message = get("hf:org/name", &settings(&server.url(), cache.path())).expect_err("a hostile tag").to_string();
+    assert!(message.contains("no usable ETag"), "{message}");
 }
 
 #[test]
