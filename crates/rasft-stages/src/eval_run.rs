@@ -5,9 +5,10 @@
 use crate::frames::group_rows;
 use crate::job::Job;
 use crate::produce::{Finished, Mapping, map_shards_with};
-use crate::prompt::{PromptParams, Prompter};
+use crate::prompt::PromptParams;
 use crate::sample::{Sampler, Setting, unit_hash};
-use crate::{Ctx, Error, Outputs, SamplingParams};
+use crate::source::Source;
+use crate::{Ctx, Error, Outputs, SamplingParams, ServedPolicy};
 use rasft_data::{DataSet, FileInfo, ShardWriter};
 use rasft_method::metrics::{self, ProblemScore};
 use rasft_types::{EvalSampleRow, EvalSummaryRow, Problem};
@@ -26,8 +27,8 @@ pub const SUMMARY_FILE: &str = "eval_summary.parquet";
 /// Paths of the stage's inputs.
 #[derive(Debug, Clone)]
 pub struct Inputs {
-    /// Model to measure.
-    pub model: PathBuf,
+    /// Model to measure; a served one needs no more than tokenizer and template, or nothing at all.
+    pub model: Option<PathBuf>,
     /// Benchmarks by name.
     pub benches: Vec<(String, PathBuf)>,
 }
@@ -45,6 +46,9 @@ pub struct Params {
     pub limit: Option<usize>,
     /// Seed of samples and of the bootstrap.
     pub seed: u64,
+    /// Who runs the model, if it is not we.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served: Option<ServedPolicy>,
     /// Sequences decoded at once.
     #[serde(skip)]
     pub batch_size: usize,
@@ -70,12 +74,11 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         let limit = params.limit.unwrap_or(usize::MAX);
         units.extend(problems.into_iter().take(limit).map(|problem| Unit { bench: name.clone(), problem }));
     }
-    let policy = job.policy(ctx, "model", &inputs.model)?;
-    let prompter = Prompter::open(&policy, &params.prompt)?;
+    let served = params.served.as_ref();
+    let source = Source::open(ctx, &mut job, inputs.model.as_deref(), &params.prompt, &params.sampling, served)?;
     let mut sampler = Sampler::new(
         ctx,
-        &policy,
-        &prompter,
+        &source,
         Setting {
             sampling: &params.sampling,
             seed: params.seed,
@@ -83,15 +86,16 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
             batch_size: params.batch_size,
             device: params.device.as_deref(),
             prompt: &params.prompt,
+            served,
         },
     )?;
     let mapping = Mapping {
         units: &units,
         unit_hash: &|unit: &Unit| format!("{}:{}", unit.bench, unit_hash(&unit.problem)),
-        shared_inputs: BTreeMap::from([("model".to_owned(), policy.id().to_owned())]),
+        shared_inputs: BTreeMap::from([("model".to_owned(), source.id().to_owned())]),
         units_per_shard: PROBLEMS_PER_SHARD,
     };
-    let compute = |units: &[Unit]| judged(units, &mut sampler, policy.id());
+    let compute = |units: &[Unit]| judged(units, &mut sampler, source.id());
     let seed = params.seed;
     map_shards_with(ctx, &mut job, &mapping, compute, |dir, key, data| summarise(dir, key, data, &ks, seed))
 }

@@ -5,6 +5,7 @@
 
 mod ctx;
 mod error;
+mod foreign;
 mod frames;
 mod job;
 mod params;
@@ -12,6 +13,8 @@ mod policy;
 mod produce;
 mod prompt;
 mod sample;
+mod served;
+mod source;
 mod trajectories;
 
 pub mod difficulty;
@@ -29,3 +32,4 @@ pub use ctx::{Ctx, Outputs, Progress, ShardOf, Silent};
 pub use error::{Error, ErrorClass};
 pub use params::{SamplingParams, Slice};
 pub use prompt::PromptParams;
+pub use served::{Access, PromptAs, ServedPolicy};

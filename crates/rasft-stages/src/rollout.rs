@@ -2,9 +2,10 @@
 
 use crate::job::Job;
 use crate::produce::{Mapping, map_shards};
-use crate::prompt::{PromptParams, Prompter};
+use crate::prompt::PromptParams;
 use crate::sample::{Sampler, Setting, unit_hash};
-use crate::{Ctx, Error, Outputs, SamplingParams};
+use crate::source::Source;
+use crate::{Ctx, Error, Outputs, SamplingParams, ServedPolicy};
 use rasft_data::DataSet;
 use rasft_types::{DifficultyRow, FinishReason, Problem, Rollout, RouteAction};
 use serde::Serialize;
@@ -16,14 +17,16 @@ const STAGE: &str = "rollout";
 const VERSION: u32 = 1;
 /// Small enough that a killed run repeats little, large enough to keep all slots busy.
 const PROBLEMS_PER_SHARD: usize = 256;
+/// Samples of a server cost money and cannot be made again: fewer of them are lost with a killed run.
+const SERVED_PROBLEMS_PER_SHARD: usize = 32;
 
 /// Paths of the stage's inputs.
 #[derive(Debug, Clone)]
 pub struct Inputs {
     /// Problems.
     pub problems: PathBuf,
-    /// Policy.
-    pub model: PathBuf,
+    /// Policy; a served one needs no more than tokenizer and template, or nothing at all.
+    pub model: Option<PathBuf>,
     /// Difficulty table that selects.
     pub select: Option<PathBuf>,
 }
@@ -39,6 +42,9 @@ pub struct Params {
     pub round: u32,
     /// Seed of every sample.
     pub seed: u64,
+    /// Who runs the policy, if it is not we.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served: Option<ServedPolicy>,
     /// Sequences decoded at once.
     #[serde(skip)]
     pub batch_size: usize,
@@ -55,12 +61,11 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     let mut job = Job::new(STAGE, VERSION, params)?;
     let problems = job.data(ctx, "problems", &inputs.problems)?.non_empty()?;
     let select = job.optional_data(ctx, "select", inputs.select.as_deref())?;
-    let policy = job.policy(ctx, "model", &inputs.model)?;
-    let prompter = Prompter::open(&policy, &params.prompt)?;
+    let served = params.served.as_ref();
+    let source = Source::open(ctx, &mut job, inputs.model.as_deref(), &params.prompt, &params.sampling, served)?;
     let mut sampler = Sampler::new(
         ctx,
-        &policy,
-        &prompter,
+        &source,
         Setting {
             sampling: &params.sampling,
             seed: params.seed,
@@ -68,14 +73,15 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
             batch_size: params.batch_size,
             device: params.device.as_deref(),
             prompt: &params.prompt,
+            served,
         },
     )?;
     let wanted = selected(problems.read_all()?, select.as_ref())?;
     let mapping = Mapping {
         units: &wanted,
         unit_hash: &unit_hash,
-        shared_inputs: BTreeMap::from([("model".to_owned(), policy.id().to_owned())]),
-        units_per_shard: PROBLEMS_PER_SHARD,
+        shared_inputs: BTreeMap::from([("model".to_owned(), source.id().to_owned())]),
+        units_per_shard: if served.is_some() { SERVED_PROBLEMS_PER_SHARD } else { PROBLEMS_PER_SHARD },
     };
     map_shards(ctx, &mut job, &mapping, |problems| sampler.sample(problems), summarise)
 }

@@ -1,11 +1,12 @@
 //! Problems to rollouts: what `rasft-rollout` and `rasft-eval run` share.
 
-use crate::policy::Policy;
-use crate::prompt::{PromptParams, Prompter};
+use crate::prompt::PromptParams;
+use crate::served::{Served, ServedPolicy};
+use crate::source::Source;
 use crate::{Ctx, Error, SamplingParams};
 use rasft_data::hash128;
-use rasft_generate::{Completion, EngineOptions, Request, generate};
-use rasft_model::{Decoder, DecoderConfig};
+use rasft_generate::{Completion, EngineOptions, Observer, Request, Stats, generate_observed};
+use rasft_model::Decoder;
 use rasft_types::{FinishReason, Problem, Rollout};
 use serde_json::json;
 use std::ops::ControlFlow;
@@ -25,29 +26,26 @@ pub struct Setting<'a> {
     pub device: Option<&'a str>,
     /// How problems are put.
     pub prompt: &'a PromptParams,
+    /// Who runs the policy, if it is not we.
+    pub served: Option<&'a ServedPolicy>,
 }
 
 /// A policy that samples; its weights are loaded when they are first needed.
 pub struct Sampler<'a> {
     ctx: &'a Ctx<'a>,
-    policy: &'a Policy,
-    prompter: &'a Prompter,
+    source: &'a Source,
     setting: Setting<'a>,
     engine_params: rasft_generate::SamplingParams,
-    config: DecoderConfig,
+    context: usize,
     /// What identifies the parameters inside a rollout's id.
     identity: String,
     decoder: Option<Decoder>,
+    served: Option<Served<'a>>,
 }
 
 impl<'a> Sampler<'a> {
     /// A sampler; refuses parameters out of range before any work.
-    pub fn new(
-        ctx: &'a Ctx<'a>,
-        policy: &'a Policy,
-        prompter: &'a Prompter,
-        setting: Setting<'a>,
-    ) -> Result<Self, Error> {
+    pub fn new(ctx: &'a Ctx<'a>, source: &'a Source, setting: Setting<'a>) -> Result<Self, Error> {
         let s = setting.sampling;
         if s.n == 0 || s.max_new_tokens == 0 {
             return Err(Error::usage("--n and --max-new-tokens must be at least 1"));
@@ -60,13 +58,14 @@ impl<'a> Sampler<'a> {
             repetition_penalty: s.repetition_penalty,
             min_new_tokens: 0,
             stop: s.stop.clone(),
-            eos_ids: prompter.tokenizer.eos_ids().to_vec(),
+            eos_ids: source.prompter().map(|p| p.tokenizer.eos_ids().to_vec()).unwrap_or_default(),
         };
         engine_params.validate()?;
         // n is not part of it: the first samples of a problem are the same however many are asked for.
         let identity = json!({ "sampling": SamplingParams { n: 0, ..s.clone() }, "prompt": setting.prompt, "round": setting.round }).to_string();
-        let config = policy.dir().config()?;
-        Ok(Self { ctx, policy, prompter, setting, engine_params, config, identity, decoder: None })
+        let context = source.context(setting.served.is_some())?;
+        let served = setting.served.map(|served| Served::new(served, setting.prompt)).transpose()?;
+        Ok(Self { ctx, source, setting, engine_params, context, identity, decoder: None, served })
     }
 
     /// All samples of these problems, in problem order, then by sample index.
@@ -76,14 +75,11 @@ impl<'a> Sampler<'a> {
     pub fn sample(&mut self, problems: &[Problem]) -> Result<Vec<Rollout>, Error> {
         let requests = problems.iter().map(|p| self.request(p)).collect::<Result<Vec<_>, Error>>()?;
         self.check_room(problems, &requests)?;
-        if self.decoder.is_none() {
-            self.decoder = Some(self.policy.load(self.setting.device)?);
-        }
-        let Some(decoder) = &self.decoder else { return Ok(Vec::new()) };
         let total = requests.iter().map(|r| r.samples.len() as u64).sum();
         self.ctx.progress.start("sampling", total, "samples");
         let started = Instant::now();
         let (mut done, mut tokens, mut cut) = (Vec::new(), 0usize, 0usize);
+        let ctx = self.ctx;
         let mut collect = |completion: Completion| {
             tokens += completion.token_ids.len();
             cut += usize::from(completion.finish_reason == FinishReason::Length);
@@ -93,19 +89,10 @@ impl<'a> Sampler<'a> {
             done.push(completion);
             let rate = tokens as f64 / started.elapsed().as_secs_f64().max(1e-9);
             let share = 100.0 * cut as f64 / done.len() as f64;
-            self.ctx.progress.advance(1, &format!("{rate:.0} tok/s, {share:.0} % cut by length"));
-            if self.ctx.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            ctx.progress.advance(1, &format!("{rate:.0} tok/s, {share:.0} % cut by length"));
         };
-        let options = EngineOptions { batch_size: self.setting.batch_size };
-        generate(
-            decoder,
-            &self.prompter.tokenizer,
-            &requests,
-            &self.engine_params,
-            self.setting.seed,
-            &options,
-            &mut collect,
-        )?;
+        let mut observer = Collect { ctx: self.ctx, take: &mut collect };
+        self.complete(problems, &requests, &mut observer)?;
         self.ctx.progress.finish();
         if (done.len() as u64) < total {
             return Err(Error::Interrupted("finished shards are kept; the same command goes on from here".into()));
@@ -114,8 +101,32 @@ impl<'a> Sampler<'a> {
         Ok(done.into_iter().map(|c| self.rollout(&requests[c.request], c)).collect())
     }
 
+    fn complete(
+        &mut self,
+        problems: &[Problem],
+        requests: &[Request],
+        observer: &mut dyn Observer,
+    ) -> Result<Stats, Error> {
+        let (params, seed) = (&self.engine_params, self.setting.seed);
+        if let Some(served) = &mut self.served {
+            served.learn(problems)?;
+            return served.complete(self.source.prompter(), requests, params, seed, observer);
+        }
+        let (Some(policy), Some(prompter)) = (self.source.policy(), self.source.prompter()) else {
+            return Err(Error::runtime("neither a policy nor a server to sample from"));
+        };
+        let decoder = match self.decoder.take() {
+            Some(decoder) => decoder,
+            None => policy.load(self.setting.device)?,
+        };
+        let decoder = self.decoder.insert(decoder);
+        let options = EngineOptions { batch_size: self.setting.batch_size };
+        Ok(generate_observed(decoder, &prompter.tokenizer, requests, params, seed, &options, observer)?)
+    }
+
     fn request(&self, problem: &Problem) -> Result<Request, Error> {
-        let prompt_ids = self.prompter.ids(&problem.prompt)?;
+        let ids = |prompter: &crate::prompt::Prompter| prompter.ids(&problem.prompt);
+        let prompt_ids = self.source.prompter().map(ids).transpose()?.unwrap_or_default();
         let s = self.setting.sampling;
         let room = s.max_length.map_or(usize::MAX, |max| (max as usize).saturating_sub(prompt_ids.len()));
         Ok(Request {
@@ -128,7 +139,7 @@ impl<'a> Sampler<'a> {
 
     /// Some prompts may be too long, which their rollouts say; when all are, the setting is wrong.
     fn check_room(&self, problems: &[Problem], requests: &[Request]) -> Result<(), Error> {
-        let context = self.config.max_position_embeddings;
+        let context = self.context;
         let fits = |r: &Request| r.max_new_tokens > 0 && r.prompt_ids.len() < context;
         let too_long = requests.iter().filter(|r| !fits(r)).count();
         if too_long > 0 && too_long == requests.len() {
@@ -154,14 +165,14 @@ impl<'a> Sampler<'a> {
         Rollout {
             rollout_id: hash128(&[
                 request.problem_id.as_bytes(),
-                self.policy.id().as_bytes(),
+                self.source.id().as_bytes(),
                 self.identity.as_bytes(),
                 &seed,
                 &index,
             ]),
             problem_id: request.problem_id.clone(),
             sample_index: completion.sample_index,
-            policy_id: self.policy.id().to_owned(),
+            policy_id: self.source.id().to_owned(),
             round: self.setting.round,
             prompt_tokens: request.prompt_ids.len() as u32,
             completion: completion.text,
@@ -169,6 +180,23 @@ impl<'a> Sampler<'a> {
             token_logprobs: completion.token_logprobs,
             finish_reason: completion.finish_reason,
         }
+    }
+}
+
+/// Takes completions, and ends the run when the user wants to stop.
+struct Collect<'a> {
+    ctx: &'a Ctx<'a>,
+    take: &'a mut dyn FnMut(Completion),
+}
+
+impl Observer for Collect<'_> {
+    fn on_completion(&mut self, completion: Completion) -> ControlFlow<()> {
+        (self.take)(completion);
+        self.on_step(&Stats::default())
+    }
+
+    fn on_step(&mut self, _stats: &Stats) -> ControlFlow<()> {
+        if self.ctx.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 

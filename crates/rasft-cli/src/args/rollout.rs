@@ -1,6 +1,6 @@
 //! `rasft-rollout`.
 
-use super::{prompt::PromptArgs, required};
+use super::{endpoint::EndpointArgs, prompt::PromptArgs, required};
 use crate::session::Cli;
 use crate::{CommonArgs, Failure};
 use clap::{Args, Parser};
@@ -15,6 +15,13 @@ const EXAMPLES: &str = "Examples:
 
   # only the problems that the difficulty table routes to rollouts, settings from an experiment file
   rasft-rollout --config pipelines/quickstart.toml --problems problems --model checkpoint --select difficulty
+
+  # from a server that runs the checkpoint: prompts are templated and tokenised here
+  rasft-rollout --problems problems --endpoint http://127.0.0.1:8000/v1 --served-model policy --model checkpoint --n 8
+
+  # from a hosted model: the server applies its own template
+  rasft-rollout --problems problems --endpoint https://api.example.org/v1 --served-model big-model --dialect openai \
+    --repetition-penalty 1 --api-key-env EXAMPLE_API_KEY
 
   # the third of eight parts, on one node of a cluster
   rasft-rollout --problems problems --model checkpoint --n 4 --shard 2/8";
@@ -44,7 +51,7 @@ pub struct RolloutArgs {
     /// Problems to solve
     #[arg(long, value_name = "DATASET")]
     pub problems: Option<PathBuf>,
-    /// Policy to sample from
+    /// Policy to sample from: a directory, a .gguf file or hf:ORG/NAME[@REV]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// Only the problems that this difficulty table routes to `rollout` or `probe`
@@ -61,6 +68,10 @@ pub struct RolloutArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub prompt: PromptArgs,
+    /// Server.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub endpoint: EndpointArgs,
 }
 
 /// How completions are sampled.
@@ -127,9 +138,13 @@ impl SamplingArgs {
 impl RolloutArgs {
     /// The stage's inputs and parameters.
     pub fn resolve(&self, seed: u64, device: Option<String>) -> Result<(Inputs, Params), Failure> {
+        let served = self.endpoint.resolve(self.model.is_some())?;
         let inputs = Inputs {
             problems: required(&self.problems, "problems", "the problems to solve")?,
-            model: required(&self.model, "model", "the policy to sample from")?,
+            model: match served {
+                Some(_) => self.model.clone(),
+                None => Some(required(&self.model, "model", "the policy to sample from")?),
+            },
             select: self.select.clone(),
         };
         let params = Params {
@@ -137,6 +152,7 @@ impl RolloutArgs {
             prompt: self.prompt.resolve(),
             round: self.round.unwrap_or(0),
             seed,
+            served,
             batch_size: self.sampling.batch_size()?,
             device,
         };
