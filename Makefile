@@ -7,7 +7,7 @@ export RASFT_BIN ?= $(abspath $(TARGET_DIR))/debug
 PYENV := $(abspath $(TARGET_DIR))/python
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
-.PHONY: help build pipeline test check fuzz bench-verify fmt schemas man quickstart-model python smollm2
+.PHONY: help build pipeline test check fuzz bench-verify bench-rollout fmt schemas man quickstart-model python smollm2
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
@@ -29,6 +29,9 @@ fuzz: ## fuzz the math verifier for ten minutes (SECONDS_CPU=n)
 
 bench-verify: ## math verification against Math-Verify: speed, latency, accuracy per kind
 	benches/verify/run.sh $(abspath $(TARGET_DIR))
+
+bench-rollout: ## rollouts against transformers and llama.cpp in f32: speed, memory (MODEL=directory; first run compiles llama.cpp)
+	benches/rollout/run.sh $(abspath $(TARGET_DIR)) $(or $(MODEL),$(SMOLLM2))
 
 fmt: ## format the code
 	$(CARGO) fmt --all

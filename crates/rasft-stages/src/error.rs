@@ -87,7 +87,9 @@ impl Error {
             Self::Data(e) => data_class(e.class()),
             Self::Store(e) => data_class(e.class()),
             Self::Model(e) => model_class(e),
-            Self::Generate(rasft_generate::GenerateError::Parameter { .. }) => ErrorClass::Usage,
+            Self::Generate(
+                rasft_generate::GenerateError::Parameter { .. } | rasft_generate::GenerateError::Memory { .. },
+            ) => ErrorClass::Usage,
             Self::Generate(rasft_generate::GenerateError::Model(e)) => model_class(e),
             Self::Generate(_) => ErrorClass::Runtime,
             Self::Learn(e) => e.class().map_or(ErrorClass::Usage, model_error_class),

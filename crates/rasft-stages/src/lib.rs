@@ -3,16 +3,19 @@
 //! Invariant: stages never import each other; what two of them need stands in a shared module. A stage is a pure
 //! function of its inputs and parameters: see [`produce`] for how results are keyed and cached.
 
+mod adaptive;
 mod ctx;
 mod error;
 mod foreign;
 mod frames;
 mod job;
 mod params;
+mod parts;
 mod policy;
 mod produce;
 mod prompt;
 mod sample;
+mod sample_cache;
 mod served;
 mod source;
 mod trajectories;
@@ -28,8 +31,9 @@ pub mod solvability;
 pub mod train;
 pub mod verify;
 
+pub use adaptive::Adaptive;
 pub use ctx::{Ctx, Outputs, Progress, ShardOf, Silent};
 pub use error::{Error, ErrorClass};
-pub use params::{SamplingParams, Slice};
+pub use params::{Batch, SamplingParams, Slice};
 pub use prompt::PromptParams;
 pub use served::{Access, PromptAs, ServedPolicy};

@@ -20,6 +20,8 @@ pub struct SamplingParams {
     pub min_p: f64,
     /// 1 is none.
     pub repetition_penalty: f64,
+    /// Tokens before which a completion neither ends nor meets a stop string.
+    pub min_new_tokens: u32,
     /// Longest completion, tokens.
     pub max_new_tokens: u32,
     /// Longest prompt plus completion, tokens.
@@ -38,6 +40,7 @@ impl SamplingParams {
             top_k: 0,
             min_p: 0.0,
             repetition_penalty: 1.1,
+            min_new_tokens: 0,
             max_new_tokens: 1024,
             max_length: Some(2048),
             stop: Vec::new(),
@@ -47,6 +50,22 @@ impl SamplingParams {
     /// Defaults of evaluation: one greedy sample.
     pub fn eval() -> Self {
         Self { n: 1, temperature: 0.0, top_p: 1.0, repetition_penalty: 1.0, ..Self::rollout() }
+    }
+}
+
+/// How many samples the embedded engine decodes at once: changes speed and memory, never a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// At most so many.
+    pub size: usize,
+    /// At most as many as have room for their keys and values in so many bytes.
+    pub cache_bytes: Option<usize>,
+}
+
+impl Batch {
+    /// What the engine takes.
+    pub(crate) fn options(self) -> rasft_generate::EngineOptions {
+        rasft_generate::EngineOptions { batch_size: self.size, cache_bytes: self.cache_bytes }
     }
 }
 

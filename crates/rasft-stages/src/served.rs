@@ -7,6 +7,8 @@
 use crate::Error;
 use crate::policy::Policy;
 use crate::prompt::{PromptParams, Prompter};
+use crate::sample::Completer;
+use crate::source::Source;
 use rasft_data::hash128;
 use rasft_generate::{Completion, Observer, Request, SamplingParams, Stats};
 use rasft_model::{SpecialText, Specials, TextCodec};
@@ -87,10 +89,13 @@ impl ServedPolicy {
                 "--api completions needs --model: the tokenizer and chat template of the served model (a directory without weights will do)\nhint: --api chat leaves both to the server",
             ));
         }
-        let neutral = sampling.top_k == 0 && sampling.min_p == 0.0 && sampling.repetition_penalty == 1.0;
+        let neutral = sampling.top_k == 0
+            && sampling.min_p == 0.0
+            && sampling.repetition_penalty == 1.0
+            && sampling.min_new_tokens == 0;
         if self.dialect == Dialect::Openai && !neutral {
             return Err(Error::usage(
-                "--dialect openai has neither top-k, min-p nor a repetition penalty\nhint: give --top-k 0 --min-p 0 --repetition-penalty 1",
+                "--dialect openai has neither top-k, min-p, a repetition penalty nor a least length\nhint: give --top-k 0 --min-p 0 --repetition-penalty 1 --min-new-tokens 0",
             ));
         }
         Ok(())
@@ -100,7 +105,10 @@ impl ServedPolicy {
 /// A connection to a served policy; nothing is sent before the first sample is wanted.
 pub struct Served<'a> {
     policy: &'a ServedPolicy,
+    prompter: Option<&'a Prompter>,
     prompt: &'a PromptParams,
+    /// Longest sequence, tokens.
+    context: usize,
     endpoint: Endpoint,
     /// The text of each problem, for the chat interface and the probes.
     texts: HashMap<String, String>,
@@ -113,7 +121,7 @@ impl<'a> Served<'a> {
     ///
     /// # Errors
     /// An address or key that cannot be used.
-    pub fn new(policy: &'a ServedPolicy, prompt: &'a PromptParams) -> Result<Self, Error> {
+    pub fn new(policy: &'a ServedPolicy, source: &'a Source, prompt: &'a PromptParams) -> Result<Self, Error> {
         let access = policy.access.clone();
         let endpoint = Endpoint::new(EndpointConfig {
             url: access.url,
@@ -127,14 +135,13 @@ impl<'a> Served<'a> {
             max_body: MAX_BODY,
             retry: access.retry,
         })?;
-        Ok(Self { policy, prompt, endpoint, texts: HashMap::new(), compared: None })
+        let (prompter, context) = (source.prompter(), source.context()?);
+        Ok(Self { policy, prompter, prompt, context, endpoint, texts: HashMap::new(), compared: None })
     }
+}
 
-    /// Learns the texts of problems that requests will name.
-    ///
-    /// # Errors
-    /// Two problems of one id with different texts.
-    pub fn learn(&mut self, problems: &[Problem]) -> Result<(), Error> {
+impl Completer for Served<'_> {
+    fn learn(&mut self, problems: &[Problem]) -> Result<(), Error> {
         for problem in problems {
             let known = self.texts.insert(problem.problem_id.clone(), problem.prompt.clone());
             if known.is_some_and(|text| text != problem.prompt) {
@@ -147,13 +154,8 @@ impl<'a> Served<'a> {
         Ok(())
     }
 
-    /// Completes every sample of every request, as the embedded engine does, until the observer breaks.
-    ///
-    /// # Errors
-    /// The server has another model or tokenizer, refuses, or fails for longer than the retries last.
-    pub fn complete(
+    fn complete(
         &mut self,
-        prompter: Option<&Prompter>,
         requests: &[Request],
         params: &SamplingParams,
         seed: u64,
@@ -162,30 +164,32 @@ impl<'a> Served<'a> {
         let (mut wanted, mut places, mut stats) = (Vec::new(), Vec::new(), Stats::default());
         for (at, request) in requests.iter().enumerate() {
             for sample_index in request.samples.clone() {
-                if request.max_new_tokens == 0 {
+                let room = request.max_new_tokens.min(self.context.saturating_sub(request.prompt_ids.len()));
+                if room == 0 {
                     stats.completions += 1;
                     if observer.on_completion(no_room(at, sample_index, request)).is_break() {
                         return Ok(stats);
                     }
                     continue;
                 }
-                wanted.push(self.wanted(request, sample_index, seed)?);
+                wanted.push(self.wanted(request, sample_index, room, seed)?);
                 places.push((at, sample_index));
             }
         }
         let Some((first, _)) = places.first() else { return Ok(stats) };
-        let compared = self.check(prompter, &requests[*first])?;
+        let compared = self.check(&requests[*first])?;
         let sampling = Sampling {
             temperature: params.temperature,
             top_p: params.top_p,
             top_k: params.top_k,
             min_p: params.min_p,
             repetition_penalty: params.repetition_penalty,
+            min_tokens: params.min_new_tokens,
             stop: params.stop.clone(),
             stop_token_ids: params.eos_ids.clone(),
         };
         let url = self.policy.access.url.clone();
-        let mut receive = Receive { places, prompter, compared, url, observer, stats, unlike: 0 };
+        let mut receive = Receive { places, prompter: self.prompter, compared, url, observer, stats, unlike: 0 };
         let result = self.endpoint.sample(&wanted, &sampling, &mut receive);
         let Receive { stats, unlike, .. } = receive;
         if unlike > 0 {
@@ -197,8 +201,10 @@ impl<'a> Served<'a> {
         result?;
         Ok(stats)
     }
+}
 
-    fn wanted(&self, request: &Request, sample_index: u32, seed: u64) -> Result<Wanted, Error> {
+impl Served<'_> {
+    fn wanted(&self, request: &Request, sample_index: u32, room: usize, seed: u64) -> Result<Wanted, Error> {
         let id = &request.problem_id;
         let text = || {
             self.texts.get(id).cloned().ok_or_else(|| Error::runtime(format!("problem {id}: its text is not known")))
@@ -215,18 +221,18 @@ impl<'a> Served<'a> {
         Ok(Wanted {
             label: format!("problem {id}, sample {sample_index}"),
             prompt,
-            max_tokens: request.max_new_tokens,
+            max_tokens: room,
             seed: sample_seed(seed, id, sample_index),
         })
     }
 
     /// Checks the server once; says whether the tokenizer could be compared.
-    fn check(&mut self, prompter: Option<&Prompter>, first: &Request) -> Result<bool, Error> {
+    fn check(&mut self, first: &Request) -> Result<bool, Error> {
         if let Some(compared) = self.compared {
             return Ok(compared);
         }
         let mut probes = Vec::new();
-        if let Some(prompter) = prompter {
+        if let Some(prompter) = self.prompter {
             let mut texts = vec![PROBE.to_owned()];
             if let Some(text) = self.texts.get(&first.problem_id) {
                 texts.push(prompter.text(text)?);
@@ -257,7 +263,7 @@ fn no_room(request: usize, sample_index: u32, asked: &Request) -> Completion {
         token_logprobs: Vec::new(),
         text: String::new(),
         finish_reason: FinishReason::Error,
-        error: Some(format!("no new token is allowed after the prompt of {n} tokens")),
+        error: Some(format!("the prompt of {n} tokens leaves no room for a completion")),
     }
 }
 

@@ -1,9 +1,11 @@
 //! Where samples come from: a policy of ours, a served one, or a served one whose directory is at hand too.
 
 use crate::job::Job;
+use crate::params::Batch;
 use crate::policy::Policy;
 use crate::prompt::{PromptParams, Prompter};
-use crate::served::ServedPolicy;
+use crate::sample::{Completer, Embedded};
+use crate::served::{Served, ServedPolicy};
 use crate::{Ctx, Error, SamplingParams};
 use std::path::Path;
 
@@ -12,6 +14,7 @@ pub struct Source {
     policy: Option<Policy>,
     prompter: Option<Prompter>,
     id: String,
+    is_served: bool,
 }
 
 impl Source {
@@ -47,7 +50,7 @@ impl Source {
             (None, Some(policy)) => policy.id().to_owned(),
             (None, None) => String::new(),
         };
-        Ok(Self { policy, prompter, id })
+        Ok(Self { policy, prompter, id, is_served: served.is_some() })
     }
 
     /// The `policy_id` and `model_id` of the tables.
@@ -69,12 +72,29 @@ impl Source {
     ///
     /// # Errors
     /// A `config.json` that is there but not supported.
-    pub fn context(&self, is_served: bool) -> Result<usize, Error> {
+    pub fn context(&self) -> Result<usize, Error> {
         match &self.policy {
-            Some(policy) if !is_served || policy.dir().find("config.json").is_some() => {
+            Some(policy) if !self.is_served || policy.dir().find("config.json").is_some() => {
                 Ok(policy.dir().config()?.max_position_embeddings)
             }
             _ => Ok(usize::MAX),
         }
+    }
+
+    /// What makes the completions; nothing is loaded or sent before the first is wanted.
+    ///
+    /// # Errors
+    /// An address or key that cannot be used.
+    pub fn completer<'a>(
+        &'a self,
+        served: Option<&'a ServedPolicy>,
+        prompt: &'a PromptParams,
+        device: Option<&'a str>,
+        batch: Batch,
+    ) -> Result<Box<dyn Completer + 'a>, Error> {
+        Ok(match served {
+            Some(served) => Box::new(Served::new(served, self, prompt)?),
+            None => Box::new(Embedded::new(self, device, batch.options())),
+        })
     }
 }

@@ -144,7 +144,7 @@ impl RunArgs {
             limit: self.limit,
             seed,
             served,
-            batch_size: self.sampling.batch_size()?,
+            batch: self.sampling.batch()?,
             device,
         };
         Ok((inputs, params))

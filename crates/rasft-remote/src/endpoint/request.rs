@@ -60,6 +60,8 @@ pub struct Sampling {
     pub min_p: f64,
     /// 1 is none.
     pub repetition_penalty: f64,
+    /// Tokens before which no completion ends; of the servers named above, llama.cpp's does not have it.
+    pub min_tokens: u32,
     /// Texts that end a completion.
     pub stop: Vec<String>,
     /// Tokens that end a completion, besides those that the server knows.
@@ -135,7 +137,7 @@ fn extended(sampling: &Sampling) -> Value {
         "min_p": sampling.min_p,
         // vLLM and SGLang; over prompt and completion.
         "repetition_penalty": sampling.repetition_penalty,
-        "min_tokens": 0,
+        "min_tokens": sampling.min_tokens,
         "ignore_eos": false,
         "stop_token_ids": sampling.stop_token_ids,
         "skip_special_tokens": true,
@@ -164,6 +166,7 @@ mod tests {
             top_k: 0,
             min_p: 0.0,
             repetition_penalty: 1.1,
+            min_tokens: 0,
             stop: vec!["END".into()],
             stop_token_ids: vec![2],
         }

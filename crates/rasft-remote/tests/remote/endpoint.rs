@@ -33,6 +33,7 @@ fn sampling() -> Sampling {
         top_k: 0,
         min_p: 0.0,
         repetition_penalty: 1.0,
+        min_tokens: 0,
         stop: Vec::new(),
         stop_token_ids: vec![2],
     }

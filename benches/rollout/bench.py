@@ -1,0 +1,92 @@
+"""Alternates our rollout engine, transformers and llama.cpp on the same weights, prompts and token counts.
+
+Every side loads the model once, is asked for one greedy completion (all must agree), runs once unmeasured, and then in
+turn. Timed is everything from the prompts' token ids to the last token: prompts, decoding, sampling.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+
+TARGETS = {"transformers": 5.0, "llama.cpp": 1.3}
+
+
+class Side:
+    def __init__(self, command, prompts=None):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, text=True)
+        if prompts is not None:
+            self.tell(json.dumps(prompts))
+        self.first = self.answer()
+
+    def tell(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"{self.process.args}: ended with {self.process.wait()}")
+        return json.loads(line)
+
+    def ask(self, line):
+        self.tell(line)
+        return self.answer()
+
+
+def spread(values, form="{:,.0f}"):
+    f = form.format
+    return f"{f(statistics.median(values))} ({f(min(values))} to {f(max(values))})"
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ours", required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--gguf", required=True)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--without", action="append", default=[], choices=list(TARGETS))
+    parser.add_argument("--shape", nargs=4, default=["64", "16", "4", "128"], metavar="N",
+                        help="batch size, prompts, samples, new tokens")
+    a = parser.parse_args()
+    here = pathlib.Path(__file__).parent
+    sides = {"ours": Side([a.ours, a.model, *a.shape])}
+    prompts = sides["ours"].first
+    if "transformers" not in a.without:
+        sides["transformers"] = Side([sys.executable, here / "peer_transformers.py", a.model], prompts)
+    if "llama.cpp" not in a.without:
+        sides["llama.cpp"] = Side([sys.executable, here / "peer_llama_cpp.py", a.gguf], prompts)
+    for name, side in sides.items():
+        print(f"{name}: {json.dumps(side.first) if name != 'ours' else a.ours}")
+    greedy = {name: side.ask("greedy")["token_ids"] for name, side in sides.items()}
+    for name, ids in greedy.items():
+        same = next((i for i, (x, y) in enumerate(zip(ids, greedy["ours"])) if x != y), len(ids))
+        print(f"greedy, {name}: {same} of {len(ids)} tokens as ours")
+        if same < 8:
+            sys.exit("the sides do not run the same model")
+    rates, peaks, hashes = {n: [] for n in sides}, {}, set()
+    for turn in range(a.rounds):
+        for name, side in sides.items():
+            got = side.ask("run")
+            if turn > 0 or a.rounds == 1:
+                rates[name].append(got["tokens"] / got["seconds"])
+            peaks[name] = got["peak_mib"]
+            if "hash" in got:
+                hashes.add(got["hash"])
+            print(f"  round {turn} {name}: {got['tokens']} tokens in {got['seconds']:.2f} s", flush=True)
+    print(f"our completions: {len(hashes)} distinct hash over all rounds")
+    print("\n| side | new tokens/s | ours ÷ it | peak MiB |\n| --- | --- | --- | --- |")
+    missed = len(hashes) != 1
+    for name in sides:
+        ratios = [x / y for x, y in zip(rates["ours"], rates[name])]
+        print(f"| {name} | {spread(rates[name])} | {spread(ratios, '{:.2f}')} | {peaks[name]:,} |")
+        if statistics.median(ratios) < TARGETS.get(name, 0):
+            missed = True
+            print(f"missed: ours ÷ {name} below {TARGETS[name]}")
+    sys.exit(int(missed))
+
+
+main()
