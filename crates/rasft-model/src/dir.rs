@@ -1,7 +1,8 @@
 //! A Hugging Face model directory: which files are there, which a stage needs, and which make up its identity.
 //!
-//! A checkpoint of ours has the same layout plus `_manifest.json`, which is not part of the model. Absent on purpose:
-//! fetching (`hf:`), adapters and GGUF, which are turned into such a directory before they come here.
+//! A checkpoint of ours has the same layout plus `_manifest.json`, which is not part of the model. A GGUF file is such a
+//! directory too: its small files are written by [`crate::gguf`], its weights stay in the file. Absent on purpose:
+//! fetching (`hf:`) and adapters, which are turned into such a directory before they come here.
 
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,7 @@ pub struct ModelDir {
     path: PathBuf,
     weights: Vec<PathBuf>,
     indexed: bool,
+    gguf: Option<PathBuf>,
 }
 
 impl ModelDir {
@@ -56,7 +58,23 @@ impl ModelDir {
             let hint = "give a directory with config.json, tokenizer.json and model.safetensors";
             return Err(ModelError::bad_file(path, detail, hint));
         }
-        Ok(Self { path: path.to_path_buf(), weights: Vec::new(), indexed: false })
+        Ok(Self { path: path.to_path_buf(), weights: Vec::new(), indexed: false, gguf: None })
+    }
+
+    /// A GGUF file with the directory that [`crate::gguf::write_side_files`] has filled from it.
+    ///
+    /// # Errors
+    /// The directory is none, or is empty.
+    pub fn open_gguf(gguf: impl AsRef<Path>, side_files: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let dir = Self::open_tokenizer_only(side_files)?;
+        dir.need("config.json", "every stage", "write the side files of the GGUF file first")?;
+        Ok(Self { gguf: Some(gguf.as_ref().to_path_buf()), ..dir })
+    }
+
+    /// The GGUF file that holds the weights, if one does.
+    #[must_use]
+    pub fn gguf(&self) -> Option<&Path> {
+        self.gguf.as_deref()
     }
 
     /// The directory itself.
@@ -151,6 +169,7 @@ impl ModelDir {
             let name = path.strip_prefix(&self.path).unwrap_or(path).to_string_lossy().into_owned();
             files.push((name, path.clone()));
         }
+        files.extend(self.gguf.iter().map(|path| ("model.gguf".to_owned(), path.clone())));
         files
     }
 

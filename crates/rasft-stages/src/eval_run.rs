@@ -7,9 +7,10 @@ use crate::job::Job;
 use crate::params::Batch;
 use crate::parts::{Parts, Tally};
 use crate::produce::{Product, produce};
-use crate::prompt::{PromptParams, Prompter};
-use crate::sample::{Completer, Embedded, Sampler, Samples, Setting};
-use crate::{Ctx, Error, Outputs, SamplingParams, check};
+use crate::prompt::PromptParams;
+use crate::sample::{Completer, Sampler, Samples, Setting};
+use crate::source::Source;
+use crate::{Ctx, Error, Outputs, SamplingParams, ServedPolicy, check};
 use rasft_data::{DataSet, FileInfo, ShardWriter, Table};
 use rasft_method::metrics::{self, ProblemScore};
 use rasft_store::CACHE_FIELD;
@@ -29,8 +30,8 @@ pub const SUMMARY_FILE: &str = "eval_summary.parquet";
 /// Paths of the stage's inputs.
 #[derive(Debug, Clone)]
 pub struct Inputs {
-    /// Model to measure.
-    pub model: PathBuf,
+    /// Model to measure; a served one needs no more than tokenizer and template, or nothing at all.
+    pub model: Option<PathBuf>,
     /// Benchmarks by name.
     pub benches: Vec<(String, PathBuf)>,
 }
@@ -48,6 +49,9 @@ pub struct Params {
     pub limit: Option<usize>,
     /// Seed of samples and of the bootstrap.
     pub seed: u64,
+    /// Who runs the policy, if it is not we.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served: Option<ServedPolicy>,
     /// Samples decoded at once.
     #[serde(skip)]
     pub batch: Batch,
@@ -72,17 +76,17 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         }
         benches.push((name, job.data(ctx, &format!("bench {name}"), path)?.non_empty()?));
     }
-    let policy = job.policy(ctx, "model", &inputs.model)?;
-    let prompter = Prompter::open(&policy, &params.prompt)?;
+    let served = params.served.as_ref();
+    let source = Source::open(ctx, &mut job, inputs.model.as_deref(), &params.prompt, &params.sampling, served)?;
     let (sampling, prompt) = (&params.sampling, &params.prompt);
-    let setting = Setting { sampling, prompt, seed: params.seed, round: 0 };
-    let sampler = Sampler::new(ctx, &policy, &prompter, setting)?;
+    let setting = Setting { sampling, prompt, seed: params.seed, round: 0, served };
+    let sampler = Sampler::new(ctx, &source, setting)?;
     let inside = Parts::name(ctx, &mut job);
     let work = || Work::new(ctx, &sampler, &benches, params);
     let mut done = None;
     let make = |dir: &Path, key: &str| {
-        let mut engine = Embedded::new(&policy, params.device.as_deref(), params.batch.options());
-        let (product, tally) = work()?.make(&mut engine, &ks, params.seed, dir, [key, &inside])?;
+        let mut completer = source.completer(served, prompt, params.device.as_deref(), params.batch)?;
+        let (product, tally) = work()?.make(&mut *completer, &ks, params.seed, dir, [key, &inside])?;
         done = Some(tally);
         Ok(product)
     };
@@ -129,6 +133,7 @@ impl<'a> Work<'a> {
         dir: &Path,
         [key, inside]: [&str; 2],
     ) -> Result<(Product, Tally), Error> {
+        completer.learn(&self.problems)?;
         let prompted = self.sampler.prompted(&self.problems)?;
         let mut samples = Samples::open(self.sampler, &prompted)?;
         let wanted: Vec<(usize, u32)> = self.parts.all_units().map(|unit| (unit, self.n)).collect();

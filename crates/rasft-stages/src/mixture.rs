@@ -124,7 +124,7 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         Some(paths) => Some(Measured::open(ctx, &mut job, paths)?),
         None => None,
     };
-    let tokenizer = Policy::open_without_weights(&inputs.model, ctx.store)?;
+    let tokenizer = Policy::open_without_weights(&inputs.model, ctx)?;
     let prompter = Prompter::open(&tokenizer, &params.prompt)?;
     job.input("tokenizer", prompter.tokenizer.content_hash(), &inputs.model);
     job.input("template", &prompter.template_hash(), &inputs.model);

@@ -1,9 +1,9 @@
 //! A model as a stage sees it: a directory, its identity, and its weights when they are needed.
 
-use crate::Error;
+use crate::{Ctx, Error, foreign};
 use candle_core::Device;
 use rasft_data::{DataError, MANIFEST_FILE, Manifest, hash_file};
-use rasft_model::{Decoder, LoadOptions, ModelDir};
+use rasft_model::{Decoder, LoadOptions, ModelDir, gguf};
 use rasft_store::Store;
 use std::path::Path;
 
@@ -15,14 +15,23 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Opens a model directory and hashes it (from the store's stat cache where nothing changed).
-    pub fn open(path: &Path, store: &Store) -> Result<Self, Error> {
-        Self::identify(ModelDir::open(path)?, path, store)
+    /// Opens a model directory, a GGUF file or a model on the hub and hashes it (from the store's stat cache where nothing
+    /// changed).
+    pub fn open(path: &Path, ctx: &Ctx) -> Result<Self, Error> {
+        let path = &foreign::local(path, ctx)?;
+        if gguf::is_gguf(path) {
+            return Self::identify(foreign::open_gguf(path, ctx)?, path, ctx.store);
+        }
+        Self::identify(ModelDir::open(path)?, path, ctx.store)
     }
 
     /// As [`Policy::open`], for a directory that may have no weights yet.
-    pub fn open_without_weights(path: &Path, store: &Store) -> Result<Self, Error> {
-        Self::identify(ModelDir::open_tokenizer_only(path)?, path, store)
+    pub fn open_without_weights(path: &Path, ctx: &Ctx) -> Result<Self, Error> {
+        let path = &foreign::local(path, ctx)?;
+        if gguf::is_gguf(path) {
+            return Self::identify(foreign::open_gguf(path, ctx)?, path, ctx.store);
+        }
+        Self::identify(ModelDir::open_tokenizer_only(path)?, path, ctx.store)
     }
 
     fn identify(dir: ModelDir, path: &Path, store: &Store) -> Result<Self, Error> {

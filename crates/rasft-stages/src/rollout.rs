@@ -5,9 +5,10 @@ use crate::job::Job;
 use crate::params::Batch;
 use crate::parts::{Parts, Tally};
 use crate::produce::{Product, produce};
-use crate::prompt::{PromptParams, Prompter};
-use crate::sample::{Completer, Embedded, Sampler, Samples, Setting};
-use crate::{Ctx, Error, Outputs, SamplingParams, check};
+use crate::prompt::PromptParams;
+use crate::sample::{Completer, Sampler, Samples, Setting};
+use crate::source::Source;
+use crate::{Ctx, Error, Outputs, SamplingParams, ServedPolicy, check};
 use rasft_data::{DataSet, Table};
 use rasft_store::CACHE_FIELD;
 use rasft_types::{DifficultyRow, FinishReason, Problem, Rollout, RouteAction};
@@ -24,8 +25,8 @@ const VERSION: u32 = 2;
 pub struct Inputs {
     /// Problems.
     pub problems: PathBuf,
-    /// Policy.
-    pub model: PathBuf,
+    /// Policy; a served one needs no more than tokenizer and template, or nothing at all.
+    pub model: Option<PathBuf>,
     /// Difficulty table that selects.
     pub select: Option<PathBuf>,
 }
@@ -41,6 +42,9 @@ pub struct Params {
     pub round: u32,
     /// Seed of every sample.
     pub seed: u64,
+    /// Who runs the policy, if it is not we.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served: Option<ServedPolicy>,
     /// Samples per problem decided from verdicts; `sampling.n` each when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adaptive: Option<Adaptive>,
@@ -64,20 +68,17 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     let mut job = Job::new(STAGE, VERSION, params)?;
     let problems = job.data(ctx, "problems", &inputs.problems)?.non_empty()?;
     let select = job.optional_data(ctx, "select", inputs.select.as_deref())?;
-    let policy = job.policy(ctx, "model", &inputs.model)?;
-    let prompter = Prompter::open(&policy, &params.prompt)?;
+    let served = params.served.as_ref();
+    let source = Source::open(ctx, &mut job, inputs.model.as_deref(), &params.prompt, &params.sampling, served)?;
     let (sampling, prompt) = (&params.sampling, &params.prompt);
-    let setting = Setting { sampling, prompt, seed: params.seed, round: params.round };
-    let sampler = Sampler::new(ctx, &policy, &prompter, setting)?;
+    let setting = Setting { sampling, prompt, seed: params.seed, round: params.round, served };
+    let sampler = Sampler::new(ctx, &source, setting)?;
     let inside = Parts::name(ctx, &mut job);
     let work = || Work::new(ctx, params, &sampler, selected(problems.read_all()?, select.as_ref())?);
     let mut done = None;
     let make = |dir: &Path, _: &str| {
-        let (product, tally) = work()?.make(
-            &mut Embedded::new(&policy, params.device.as_deref(), params.batch.options()),
-            dir,
-            &inside,
-        )?;
+        let mut completer = source.completer(served, prompt, params.device.as_deref(), params.batch)?;
+        let (product, tally) = work()?.make(&mut *completer, dir, &inside)?;
         done = Some(tally);
         Ok(product)
     };
@@ -118,6 +119,7 @@ impl<'a> Work<'a> {
     }
 
     fn make(self, completer: &mut dyn Completer, dir: &Path, key: &str) -> Result<(Product, Tally), Error> {
+        completer.learn(&self.problems)?;
         let prompted = self.sampler.prompted(&self.problems)?;
         let mut samples = Samples::open(self.sampler, &prompted)?;
         let decided = self.sample(&mut samples, Some(completer))?;

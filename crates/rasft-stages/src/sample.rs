@@ -3,9 +3,10 @@
 //! Invariant: a sample depends on policy, parameters, seed, problem, prompt and index alone, all of which its id is made
 //! of; so samples are kept one by one ([`SampleCache`]) and a data set is put together from them in canonical order.
 
-use crate::policy::Policy;
-use crate::prompt::{PromptParams, Prompter};
+use crate::prompt::PromptParams;
 use crate::sample_cache::{Reuse, SampleCache};
+use crate::served::ServedPolicy;
+use crate::source::Source;
 use crate::{Ctx, Error, SamplingParams};
 use rasft_data::hash128;
 use rasft_generate::{Completion, EngineOptions, Observer, Request, Stats, generate_observed};
@@ -35,6 +36,8 @@ pub struct Setting<'a> {
     pub seed: u64,
     /// Round of the experiment: written into the rows, no part of a sample's identity.
     pub round: u32,
+    /// Who runs the policy, if it is not we.
+    pub served: Option<&'a ServedPolicy>,
 }
 
 /// A problem as the policy gets it.
@@ -47,13 +50,20 @@ pub struct Prompted {
 
 /// What makes completions: the embedded engine, or something else that keeps its contract.
 pub trait Completer {
+    /// Sees the problems that requests will be about, for one that puts them itself.
+    ///
+    /// # Errors
+    /// Problems that it cannot tell apart.
+    fn learn(&mut self, _problems: &[Problem]) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Completes every sample of every request, in any order, until the observer breaks.
     ///
     /// # Errors
     /// The machinery fails.
     fn complete(
         &mut self,
-        prompter: &Prompter,
         requests: &[Request],
         params: &rasft_generate::SamplingParams,
         seed: u64,
@@ -63,31 +73,33 @@ pub trait Completer {
 
 /// The embedded engine; the weights are loaded when they are first needed.
 pub struct Embedded<'a> {
-    policy: &'a Policy,
+    source: &'a Source,
     device: Option<&'a str>,
     options: EngineOptions,
     decoder: Option<Decoder>,
 }
 
 impl<'a> Embedded<'a> {
-    /// An engine for a policy.
-    pub fn new(policy: &'a Policy, device: Option<&'a str>, options: EngineOptions) -> Self {
-        Self { policy, device, options, decoder: None }
+    /// An engine for a policy that is here.
+    pub fn new(source: &'a Source, device: Option<&'a str>, options: EngineOptions) -> Self {
+        Self { source, device, options, decoder: None }
     }
 }
 
 impl Completer for Embedded<'_> {
     fn complete(
         &mut self,
-        prompter: &Prompter,
         requests: &[Request],
         params: &rasft_generate::SamplingParams,
         seed: u64,
         observer: &mut dyn Observer,
     ) -> Result<Stats, Error> {
+        let (Some(policy), Some(prompter)) = (self.source.policy(), self.source.prompter()) else {
+            return Err(Error::runtime("the policy is not here"));
+        };
         let decoder = match self.decoder.take() {
             Some(decoder) => decoder,
-            None => self.policy.load(self.device)?,
+            None => policy.load(self.device)?,
         };
         let decoder = self.decoder.insert(decoder);
         Ok(generate_observed(decoder, &prompter.tokenizer, requests, params, seed, &self.options, observer)?)
@@ -97,7 +109,7 @@ impl Completer for Embedded<'_> {
 /// A policy with its parameters: turns problems into prompts and completions into rollouts.
 pub struct Sampler<'a> {
     ctx: &'a Ctx<'a>,
-    prompter: &'a Prompter,
+    source: &'a Source,
     policy_id: &'a str,
     setting: Setting<'a>,
     engine_params: rasft_generate::SamplingParams,
@@ -112,23 +124,21 @@ impl<'a> Sampler<'a> {
     ///
     /// # Errors
     /// Parameters out of range, or a policy without a readable config.
-    pub fn new(
-        ctx: &'a Ctx<'a>,
-        policy: &'a Policy,
-        prompter: &'a Prompter,
-        setting: Setting<'a>,
-    ) -> Result<Self, Error> {
+    pub fn new(ctx: &'a Ctx<'a>, source: &'a Source, setting: Setting<'a>) -> Result<Self, Error> {
         let s = setting.sampling;
         s.validate()?;
-        let engine_params = s.engine(prompter.tokenizer.eos_ids().to_vec());
-        let context = policy.dir().config()?.max_position_embeddings;
+        let engine_params = s.engine(source.prompter().map(|p| p.tokenizer.eos_ids().to_vec()).unwrap_or_default());
+        let context = source.context()?;
         // n is not part of it: the first samples of a problem are the same however many are asked for.
-        let identity = json!({
+        let mut identity = json!({
             "sampling": SamplingParams { n: 0, ..s.clone() }, "prompt": setting.prompt, "seed": setting.seed,
         });
+        if let Some(served) = setting.served {
+            identity["served"] = json!(served);
+        }
         let identity_text = identity.to_string();
-        let policy_id = policy.id();
-        Ok(Self { ctx, prompter, policy_id, setting, engine_params, context, identity, identity_text })
+        let policy_id = source.id();
+        Ok(Self { ctx, source, policy_id, setting, engine_params, context, identity, identity_text })
     }
 
     /// The prompts of these problems. Some may be too long, which their rollouts will say; when all are, the setting is
@@ -165,10 +175,15 @@ impl<'a> Sampler<'a> {
     }
 
     fn prompt(&self, problem: &Problem) -> Result<Prompted, Error> {
-        let prompt_ids = self.prompter.ids(&problem.prompt)?;
+        let ids = |prompter: &crate::prompt::Prompter| prompter.ids(&problem.prompt);
+        // Without a tokenizer the server templates the text, which then stands for its tokens.
+        let ids = self.source.prompter().map(ids).transpose()?;
+        let text = if ids.is_some() { "" } else { problem.prompt.as_str() };
+        let prompt_ids = ids.unwrap_or_default();
         let s = self.setting.sampling;
         let room = s.max_length.map_or(usize::MAX, |max| (max as usize).saturating_sub(prompt_ids.len()));
         let mut hasher = blake3::Hasher::new();
+        hasher.update(text.as_bytes());
         for id in &prompt_ids {
             hasher.update(&id.to_le_bytes());
         }
@@ -266,7 +281,7 @@ impl<'a> Samples<'a> {
         sampler.ctx.progress.start("sampling", total, "samples");
         let mut keeper = Keeper::new(sampler, self.units, &units, &mut self.cache);
         let (params, seed) = (&sampler.engine_params, sampler.setting.seed);
-        let result = completer.complete(sampler.prompter, &requests, params, seed, &mut keeper);
+        let result = completer.complete(&requests, params, seed, &mut keeper);
         sampler.ctx.progress.finish();
         // What has finished is kept, whatever stopped the rest.
         keeper.keep();

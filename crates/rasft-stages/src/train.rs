@@ -136,9 +136,9 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         mixtures.push(job.data(ctx, &format!("mixture {i}"), path)?);
     }
     let model = if params.from_scratch {
-        Policy::open_without_weights(&inputs.model, ctx.store)?
+        Policy::open_without_weights(&inputs.model, ctx)?
     } else {
-        Policy::open(&inputs.model, ctx.store)?
+        Policy::open(&inputs.model, ctx)?
     };
     job.input("model", model.input_hash(), &inputs.model);
     if let Some(path) = &inputs.continue_from {

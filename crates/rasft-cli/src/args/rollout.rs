@@ -1,6 +1,6 @@
 //! `rasft-rollout`.
 
-use super::{prompt::PromptArgs, required};
+use super::{endpoint::EndpointArgs, prompt::PromptArgs, required};
 use crate::session::Cli;
 use crate::{CommonArgs, Failure};
 use clap::{Args, Parser};
@@ -18,6 +18,13 @@ const EXAMPLES: &str = "Examples:
 
   # two samples each, and up to sixteen where the 95 % interval of solvability stays wider than 0.5
   rasft-rollout --problems problems --model checkpoint --n-min 2 --n-max 16 --until-width 0.5
+
+  # from a server that runs the checkpoint: prompts are templated and tokenised here
+  rasft-rollout --problems problems --endpoint http://127.0.0.1:8000/v1 --served-model policy --model checkpoint --n 8
+
+  # from a hosted model: the server applies its own template
+  rasft-rollout --problems problems --endpoint https://api.example.org/v1 --served-model big-model --dialect openai \
+    --repetition-penalty 1 --api-key-env EXAMPLE_API_KEY
 
   # the third of eight parts, on one node of a cluster
   rasft-rollout --problems problems --model checkpoint --n 4 --shard 2/8";
@@ -50,7 +57,7 @@ pub struct RolloutArgs {
     /// Problems to solve
     #[arg(long, value_name = "DATASET")]
     pub problems: Option<PathBuf>,
-    /// Policy to sample from
+    /// Policy to sample from: a directory, a .gguf file or hf:ORG/NAME[@REV]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// Only the problems that this difficulty table routes to `rollout` or `probe`
@@ -79,6 +86,10 @@ pub struct RolloutArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub prompt: PromptArgs,
+    /// Server.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub endpoint: EndpointArgs,
 }
 
 /// How completions are sampled.
@@ -156,9 +167,13 @@ impl SamplingArgs {
 impl RolloutArgs {
     /// The stage's inputs and parameters.
     pub fn resolve(&self, seed: u64, device: Option<String>) -> Result<(Inputs, Params), Failure> {
+        let served = self.endpoint.resolve(self.model.is_some())?;
         let inputs = Inputs {
             problems: required(&self.problems, "problems", "the problems to solve")?,
-            model: required(&self.model, "model", "the policy to sample from")?,
+            model: match served {
+                Some(_) => self.model.clone(),
+                None => Some(required(&self.model, "model", "the policy to sample from")?),
+            },
             select: self.select.clone(),
         };
         let adaptive = self.adaptive()?;
@@ -172,6 +187,7 @@ impl RolloutArgs {
             adaptive,
             round: self.round.unwrap_or(0),
             seed,
+            served,
             batch: self.sampling.batch()?,
             device,
         };
