@@ -7,7 +7,7 @@ export RASFT_BIN ?= $(abspath $(TARGET_DIR))/debug
 PYENV := $(abspath $(TARGET_DIR))/python
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
-.PHONY: help build pipeline test check fuzz bench-verify bench-rollout fmt schemas man quickstart-model python smollm2
+.PHONY: help build pipeline test test-endpoint check fuzz bench-verify bench-rollout fmt schemas man quickstart-model python smollm2
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
@@ -19,6 +19,9 @@ pipeline: build ## run an experiment end to end (PIPELINE=pipelines/x.toml)
 
 test: python ## run every test
 	$(if $(shell $(CARGO) nextest --version 2>/dev/null),$(CARGO) nextest run --locked --workspace,$(CARGO) test --locked --workspace)
+
+test-endpoint: ## rollouts from llama.cpp's server and from a GGUF file, both out of PyPI wheels
+	tests/endpoint.sh $(abspath $(TARGET_DIR))
 
 check: ## formatting and lints
 	$(CARGO) fmt --all --check

@@ -123,13 +123,13 @@ pub(crate) fn body(model: &str, dialect: Dialect, sampling: &Sampling, wanted: &
         }
     }
     if dialect == Dialect::Extended {
-        put(extended(sampling));
+        put(extended(sampling, wanted));
     }
     Value::Object(fields)
 }
 
 /// The fields that open servers add. Each server ignores those of the others.
-fn extended(sampling: &Sampling) -> Value {
+fn extended(sampling: &Sampling, wanted: &Wanted) -> Value {
     // -1 keeps all tokens everywhere; 0 does not in SGLang.
     let top_k = if sampling.top_k == 0 { json!(-1) } else { json!(sampling.top_k) };
     json!({
@@ -148,11 +148,23 @@ fn extended(sampling: &Sampling) -> Value {
         // llama.cpp: the same penalty over the whole context, its samplers in vLLM's order, untempered log-probabilities,
         // and reasoning left in the text.
         "repeat_penalty": sampling.repetition_penalty,
-        "repeat_last_n": -1,
+        "repeat_last_n": window(wanted),
         "samplers": ["penalties", "temperature", "min_p", "top_k", "top_p"],
         "post_sampling_probs": false,
         "reasoning_format": "none",
     })
+}
+
+/// At least the tokens of prompt and completion: llama.cpp's penalty looks back so far. A token has at least one byte.
+fn window(wanted: &Wanted) -> usize {
+    /// For the markers that a server's template writes around turns.
+    const MARKERS: usize = 512;
+    let prompt = match &wanted.prompt {
+        Prompt::Tokens(ids) => ids.len(),
+        Prompt::Text(text) => text.len(),
+        Prompt::Turns(turns) => turns.iter().map(|(_, text)| text.len()).sum::<usize>() + MARKERS,
+    };
+    (prompt + wanted.max_tokens).min(1 << 20)
 }
 
 #[cfg(test)]
@@ -191,6 +203,7 @@ mod tests {
             ("min_p", json!(0.0)),
             ("repetition_penalty", json!(1.1)),
             ("repeat_penalty", json!(1.1)),
+            ("repeat_last_n", json!(11)),
             ("stop", json!(["END"])),
             ("stop_token_ids", json!([2])),
             ("logprobs", json!(1)),
