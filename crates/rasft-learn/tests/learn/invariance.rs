@@ -67,7 +67,10 @@ fn run(threads: usize) -> (Vec<Vec<u32>>, Vec<StepMetrics>) {
     pool.install(|| {
         let mut trainer = tiny_trainer(params());
         let plan = RunPlan { order: Order::Shuffled { seed: 5 }, batch_size: 6, steps: 4, consumed: 0 };
-        let report = train(&mut trainer, &trajectories(10), &plan, &AtomicBool::new(false), &mut |_| Ok(())).unwrap();
+        let report = train(&mut trainer, &trajectories(10), &plan, &AtomicBool::new(false), &mut |_| {
+            Ok::<(), rasft_learn::LearnError>(())
+        })
+        .unwrap();
         (weight_bits(trainer.decoder()), report.metrics)
     })
 }
