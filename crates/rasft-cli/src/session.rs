@@ -154,6 +154,7 @@ impl Session {
             progress: &self.reporter,
             cancel: &CANCELLED,
             hub: environment::hub(),
+            base: self.common.base.clone(),
             host: environment::host(),
         })
     }

@@ -12,7 +12,7 @@ use crate::objectives::{Objective, Sequence, SequenceTerms, mean_terms, n_counte
 use crate::optim::{AdamW, AdamWParams, clip_factor, global_norm};
 use crate::schedule::Schedule;
 use crate::tally::Tally;
-use rasft_model::Decoder;
+use rasft_model::{Decoder, Dropout};
 use rasft_types::StepMetrics;
 
 /// What the sum of weighted token losses is divided by.
@@ -71,6 +71,8 @@ pub struct Trainer {
     params: TrainerParams,
     optimizer: AdamW,
     sums: Vec<Vec<f32>>,
+    /// Seed of an adapter's dropout.
+    seed: u64,
 }
 
 impl Trainer {
@@ -79,7 +81,7 @@ impl Trainer {
         let sizes: Vec<usize> = decoder.parameters().iter().map(|(_, var)| var.elem_count()).collect();
         let optimizer = AdamW::new(&sizes, params.adamw);
         let sums = sizes.iter().map(|n| vec![0.0; *n]).collect();
-        Self { decoder, reference: None, params, optimizer, sums }
+        Self { decoder, reference: None, params, optimizer, sums, seed: 0 }
     }
 
     /// Adds the frozen reference that `sft-kl` and `asft` compare with.
@@ -94,6 +96,13 @@ impl Trainer {
         }
         self.reference = Some(reference);
         Ok(self)
+    }
+
+    /// Sets the seed of an adapter's dropout, whose masks follow from it, the step and the place in the step.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
     }
 
     /// Goes on with the moments and the step of an earlier run.
@@ -172,12 +181,14 @@ impl Trainer {
         let micro = micro_batches(batch, self.params.micro_batching);
         let n_tokens: usize = batch.iter().map(|t| t.response_len()).sum();
         let mut tally = Tally::default();
+        let mut first = 0;
         for part in &micro {
             let divisor = match self.params.normalization {
                 Normalization::Global => Divisor::Fixed(n_tokens as f64),
                 Normalization::MicroBatch => Divisor::Counted { n_micro: micro.len() as f64 },
             };
-            self.micro_step(part, objective, divisor, &mut tally)?;
+            self.micro_step(part, first, objective, divisor, &mut tally)?;
+            first += part.len();
         }
         Ok(tally)
     }
@@ -185,20 +196,19 @@ impl Trainer {
     fn micro_step(
         &mut self,
         part: &[&Trajectory],
+        first: usize,
         objective: Objective,
         divisor: Divisor,
         tally: &mut Tally,
     ) -> Result<(), LearnError> {
-        let rows = Rows::of(part)?;
-        let forward = forward(&self.decoder, &rows)?;
-        let sequences: Vec<Sequence<'_>> = part
-            .iter()
-            .zip(forward.by_sequence())
-            .map(|(t, logprobs)| Sequence { logprobs, weight: t.weight, ref_logprob: t.ref_logprob })
-            .collect();
+        let rows = Rows::of(part)?.from_place(first);
+        let dropout = Dropout { seed: self.seed, step: self.optimizer.step };
+        let forward = forward(&self.decoder, &rows, Some(dropout))?;
+        let sequences: Vec<Sequence<'_>> =
+            part.iter().zip(forward.by_sequence()).map(|(t, logprobs)| t.seen(logprobs)).collect();
         let (terms, divisor) = match divisor {
             Divisor::Fixed(n) => {
-                let of = |s: &Sequence<'_>| sequence_terms(objective, s.logprobs, s.weight, s.ref_logprob);
+                let of = |s: &Sequence<'_>| sequence_terms(objective, s);
                 (sequences.iter().map(of).collect::<Vec<SequenceTerms>>(), n)
             }
             Divisor::Counted { n_micro } => {

@@ -72,6 +72,8 @@ pub struct Ctx<'a> {
     pub cancel: &'a AtomicBool,
     /// Where `hf:` models come from and are kept.
     pub hub: HubSettings,
+    /// Base model of an adapter directory that does not say where its base is.
+    pub base: Option<PathBuf>,
     /// The machine's name, for a manifest's `run` section.
     pub host: Option<String>,
 }

@@ -7,6 +7,7 @@
 //! samples/<identity>/<key>/ the same: some samples of one policy under one set of parameters, reused by rollouts and evals
 //! _tmp/                     what is being made; a lock file beside each says that its maker lives
 //! _locks/                   one lock per key being computed
+//! _partial/<place>/<key>/   checkpoints of a run that is not finished: what it goes on from
 //! _roots/                   the views made with --out: what `gc` keeps
 //! _stat/                    hashes of files outside, remembered by size, times and inode
 //! _store.json               version of this layout
@@ -23,6 +24,7 @@ mod hashes;
 mod inspect;
 mod key;
 mod lineage;
+mod partial;
 mod store;
 mod view;
 
@@ -36,4 +38,5 @@ pub use gc::{CACHE_FIELD, GcPlan, GcReport};
 pub use inspect::{CorruptFile, Details, Listed, Verified};
 pub use key::{Key, KeyParams};
 pub use lineage::LineageNode;
+pub use partial::Partial;
 pub use store::{Origin, Store};
