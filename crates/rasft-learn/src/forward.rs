@@ -5,7 +5,7 @@
 use crate::LearnError;
 use crate::batch::Trajectory;
 use candle_core::Tensor;
-use rasft_model::{Decoder, Packed};
+use rasft_model::{Decoder, Packed, Predictions};
 
 /// What a decoder says of the response tokens of a micro-batch, sequence after sequence.
 pub(crate) struct Forward {
@@ -15,27 +15,13 @@ pub(crate) struct Forward {
     pub logprobs: Tensor,
     /// The same, detached.
     pub values: Vec<f32>,
-    /// Response tokens per sequence.
-    pub lens: Vec<usize>,
-}
-
-impl Forward {
-    /// The values of each sequence.
-    pub fn by_sequence(&self) -> impl Iterator<Item = &[f32]> {
-        let mut rest = self.values.as_slice();
-        self.lens.iter().map(move |n| {
-            let (of_sequence, behind) = rest.split_at(*n);
-            rest = behind;
-            of_sequence
-        })
-    }
 }
 
 /// A packed micro-batch and what is to be predicted from it.
 pub(crate) struct Rows {
-    packed: Packed,
-    rows: Vec<u32>,
-    targets: Vec<u32>,
+    pub packed: Packed,
+    pub predictions: Predictions,
+    /// Response tokens per sequence.
     lens: Vec<usize>,
 }
 
@@ -54,13 +40,23 @@ impl Rows {
             targets.extend_from_slice(&ids[trajectory.prompt_len..]);
             lens.push(trajectory.response_len());
         }
-        Ok(Self { packed, rows, targets, lens })
+        Ok(Self { packed, predictions: Predictions { rows, targets }, lens })
+    }
+
+    /// Values of the response tokens, sequence by sequence.
+    pub fn by_sequence<'a>(&'a self, values: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
+        let mut rest = values;
+        self.lens.iter().map(move |n| {
+            let (of_sequence, behind) = rest.split_at(*n);
+            rest = behind;
+            of_sequence
+        })
     }
 
     /// Hidden states that predict response tokens, (N, D).
     pub fn hidden(&self, decoder: &Decoder) -> Result<Tensor, LearnError> {
         let hidden = decoder.hidden(&self.packed)?; // (T, D)
-        let rows = Tensor::new(self.rows.as_slice(), hidden.device())?;
+        let rows = Tensor::new(self.predictions.rows.as_slice(), hidden.device())?;
         Ok(hidden.index_select(&rows, 0)?)
     }
 }
@@ -68,7 +64,7 @@ impl Rows {
 /// Runs the packed sequences and looks only at the rows that predict response tokens.
 pub(crate) fn forward(decoder: &Decoder, rows: &Rows) -> Result<Forward, LearnError> {
     let hidden = rows.hidden(decoder)?;
-    let logprobs = decoder.token_logprobs(&hidden, &rows.targets)?;
+    let logprobs = decoder.token_logprobs(&hidden, &rows.predictions.targets)?;
     let values = logprobs.to_vec1::<f32>()?;
-    Ok(Forward { hidden, logprobs, values, lens: rows.lens.clone() })
+    Ok(Forward { hidden, logprobs, values })
 }

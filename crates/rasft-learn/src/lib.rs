@@ -12,6 +12,7 @@ mod grads;
 mod kl;
 mod objectives;
 mod optim;
+mod pass;
 pub mod reference;
 mod run;
 mod schedule;
@@ -22,8 +23,11 @@ pub use batch::{Cursor, MicroBatching, Order, Trajectory, check_against, check_t
 pub use checkpoint::{STATE_FILE, TRAINER_FILE, TrainerState, load_checkpoint, load_state, save_checkpoint};
 pub use error::LearnError;
 pub use kl::kl_to_reference;
-pub use objectives::{Objective, Sequence, SequenceTerms, mean_terms, n_counted, sequence_terms, token_loss};
+pub use objectives::{
+    Objective, Sequence, SequenceTerms, mean_terms, n_counted, sequence_terms, token_gradients, token_loss,
+};
 pub use optim::{AdamW, AdamWParams, clip_factor, global_norm};
+pub use rasft_model::Activations;
 pub use run::{Report, RunPlan, StepDone, Warning, train};
 pub use schedule::{Schedule, ScheduleKind};
 pub use trainer::{Normalization, Trainer, TrainerParams};
