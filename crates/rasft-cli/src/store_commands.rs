@@ -48,9 +48,12 @@ fn ls(store: &Store, json: bool) -> Result<(), Failure> {
     let row = |e: &rasft_store::Listed| {
         vec![e.place.clone(), e.key.to_string()[..12].to_owned(), e.rows.to_string(), bytes(e.bytes)]
     };
-    output::line(
-        tables::render(&["stage", "key", "rows", "size"], &entries.iter().map(row).collect::<Vec<_>>()).trim_end(),
-    )
+    let unfinished = |p: &rasft_store::Partial| {
+        vec![p.place.clone(), p.key.to_string()[..12].to_owned(), "unfinished".to_owned(), bytes(p.bytes)]
+    };
+    let mut rows: Vec<Vec<String>> = entries.iter().map(row).collect();
+    rows.extend(checked(store.partials())?.iter().map(unfinished));
+    output::line(tables::render(&["stage", "key", "rows", "size"], &rows).trim_end())
 }
 
 fn verify(store: &Store, json: bool) -> Result<(), Failure> {
@@ -104,10 +107,12 @@ fn gc(store: &Store, keep: &[String], apply: bool, json: bool) -> Result<(), Fai
     }
     let mut lines: Vec<String> =
         plan.delete.iter().map(|e| format!("{} {} {}", e.place, e.key, bytes(e.bytes))).collect();
+    lines.extend(plan.partial.iter().map(|p| format!("{} {} {} unfinished", p.place, p.key, bytes(p.bytes))));
     lines.push(format!(
-        "{} entries stay, {} go ({}), {} stale staging directories",
+        "{} entries stay, {} go with {} unfinished runs ({}), {} stale staging directories",
         plan.keep.len(),
         plan.delete.len(),
+        plan.partial.len(),
         bytes(plan.bytes()),
         plan.stale.len()
     ));

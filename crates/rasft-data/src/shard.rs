@@ -103,24 +103,23 @@ fn check_magic(file: &mut File, path: &Path) -> Result<(), DataError> {
     Ok(())
 }
 
-/// Whether one of our programs wrote the file; refuses other tables and other versions.
+/// Whether one of our programs wrote the file with every column of today; refuses other tables and unknown versions.
 fn check_schema<T: Table>(builder: &ParquetRecordBatchReaderBuilder<File>, path: &Path) -> Result<bool, DataError> {
     let pairs = builder.metadata().file_metadata().key_value_metadata();
     let schema = pairs.into_iter().flatten().find(|kv| kv.key == SCHEMA_KEY).and_then(|kv| kv.value.as_deref());
     let Some(schema) = schema else { return Ok(false) };
     let (table, version) = schema.rsplit_once('/').unwrap_or((schema, ""));
-    check_version::<T>(path, table, version)?;
-    Ok(true)
+    Ok(check_version::<T>(path, table, version)? == T::VERSION)
 }
 
-/// Compares a table's name and version, as found, with those of `T`.
-pub(crate) fn check_version<T: Table>(file: &Path, table: &str, version: &str) -> Result<(), DataError> {
+/// Compares a table's name and version, as found, with those of `T`, and gives the version.
+pub(crate) fn check_version<T: Table>(file: &Path, table: &str, version: &str) -> Result<u32, DataError> {
     if table != T::NAME {
         let (expected, found) = (T::NAME.to_owned(), table.to_owned());
         return Err(DataError::WrongTable { file: file.to_owned(), expected, found });
     }
     match version.parse::<u32>() {
-        Ok(v) if v == T::VERSION => Ok(()),
+        Ok(v) if (T::OLDEST..=T::VERSION).contains(&v) => Ok(v),
         parsed => Err(DataError::UnknownVersion {
             file: file.to_owned(),
             table: table.to_owned(),

@@ -14,6 +14,8 @@ pub trait Table: Sized + Send + 'static {
     const NAME: &'static str;
     /// Version of its columns.
     const VERSION: u32;
+    /// Oldest version that is still read: columns it lacks get the defaults of a foreign table.
+    const OLDEST: u32 = Self::VERSION;
     /// One sentence for people.
     const ABOUT: &'static str;
 
@@ -84,12 +86,13 @@ pub(crate) fn column<C: Cell + Clone>(
 /// written by somebody else may lack.
 macro_rules! table {
     (
-        $row:ty => $name:literal / $version:literal, $about:literal $(, completed by $complete:path)?;
+        $row:ty => $name:literal / $version:literal $(reads $oldest:literal)?, $about:literal $(, completed by $complete:path)?;
         $($column:ident: $cell:ty $(= $default:expr)?, $text:literal $(in $unit:literal)?;)+
     ) => {
         impl $crate::Table for $row {
             const NAME: &'static str = $name;
             const VERSION: u32 = $version;
+            const OLDEST: u32 = $crate::table::table!(@oldest $version $($oldest)?);
             const ABOUT: &'static str = $about;
 
             fn columns() -> Vec<$crate::Column> {
@@ -127,6 +130,8 @@ macro_rules! table {
             unit: concat!($($unit)?),
         }
     };
+    (@oldest $version:literal $oldest:literal) => { $oldest };
+    (@oldest $version:literal) => { $version };
     (@required $default:expr) => { false };
     (@required) => { true };
     (@default $cell:ty = $default:expr) => { $default };

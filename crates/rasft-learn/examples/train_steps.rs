@@ -43,6 +43,7 @@ fn trajectory(i: usize, row: &Value) -> Result<Trajectory, Error> {
         prompt_len: serde_json::from_value(row["prompt_len"].clone())?,
         weight: serde_json::from_value(row["weight"].clone())?,
         ref_logprob: row["ref_logprob"].as_f64().map_or(f32::NAN, |lp| lp as f32),
+        old_logprobs: Vec::new(),
     })
 }
 

@@ -5,7 +5,7 @@
 //! normalisation) and padding.
 
 use crate::LearnError;
-use crate::objectives::Objective;
+use crate::objectives::{Objective, Sequence};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rasft_model::DecoderConfig;
@@ -23,9 +23,16 @@ pub struct Trajectory {
     pub weight: f64,
     /// Mean log-probability per response token under the frozen reference, nats.
     pub ref_logprob: f32,
+    /// Log-probability of each response token under the policy that sampled it, nats; empty unless `grpo` needs it.
+    pub old_logprobs: Vec<f32>,
 }
 
 impl Trajectory {
+    /// What an objective sees of it, with the log-probabilities of its response tokens under the policy.
+    pub(crate) fn seen<'a>(&'a self, logprobs: &'a [f32]) -> Sequence<'a> {
+        Sequence { logprobs, weight: self.weight, ref_logprob: self.ref_logprob, old_logprobs: &self.old_logprobs }
+    }
+
     /// Tokens that are trained on.
     pub fn response_len(&self) -> usize {
         self.input_ids.len().saturating_sub(self.prompt_len)
@@ -76,6 +83,9 @@ pub fn check_trajectories(rows: &[Trajectory], vocab_size: usize, needs_referenc
 /// Names the first row that is wrong, and how to mend it.
 pub fn check_against(rows: &[Trajectory], config: &DecoderConfig, objective: Objective) -> Result<(), LearnError> {
     check_trajectories(rows, config.vocab_size, objective.needs_reference())?;
+    if objective.needs_behaviour() {
+        rows.iter().enumerate().try_for_each(|(row, t)| check_behaviour(row, t))?;
+    }
     let limit = config.max_position_embeddings;
     // The last token is only predicted, never read.
     match rows.iter().position(|t| t.input_ids.len() > limit + 1) {
@@ -87,6 +97,19 @@ pub fn check_against(rows: &[Trajectory], config: &DecoderConfig, objective: Obj
             hint: "make the mixture with a lower --max-length",
         }),
     }
+}
+
+fn check_behaviour(row: usize, t: &Trajectory) -> Result<(), LearnError> {
+    let (n, found) = (t.response_len(), t.old_logprobs.len());
+    let detail = if found != n {
+        format!("old_logprobs has {found} entries for {n} response tokens")
+    } else if let Some(lp) = t.old_logprobs.iter().find(|lp| !lp.is_finite()) {
+        format!("old_logprobs holds {lp}")
+    } else {
+        return Ok(());
+    };
+    let hint = "objective grpo needs them: make the mixture with `rasft-score mixture --for grpo`";
+    Err(LearnError::Trajectory { row, id: t.id.clone(), detail, hint })
 }
 
 /// In which order trajectories are trained.
@@ -204,6 +227,7 @@ mod tests {
             prompt_len: 1,
             weight: 1.0,
             ref_logprob: -1.0,
+            old_logprobs: Vec::new(),
         }
     }
 

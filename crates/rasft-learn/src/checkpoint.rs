@@ -34,7 +34,8 @@ pub struct TrainerState {
     pub params: serde_json::Value,
 }
 
-/// Writes model, moments and state into `dir`, which must exist; each file whole or not at all, `trainer.json` last.
+/// Writes model (or adapter), moments and state into `dir`, which must exist; each file whole or not at all, `trainer.json`
+/// last.
 ///
 /// # Errors
 /// A file cannot be written.
@@ -46,11 +47,45 @@ pub fn save_checkpoint(
     optimizer: &AdamW,
     state: &TrainerState,
 ) -> Result<(), LearnError> {
-    decoder.save_dir(dir, Some(source), dtype)?;
+    match decoder.adapter() {
+        None => decoder.save_dir(dir, Some(source), dtype)?,
+        Some(_) => decoder.save_adapter(dir, Some(source), base_name(source)?.as_deref(), dtype)?,
+    }
     write_moments(&dir.join(STATE_FILE), decoder, optimizer)?;
+    write_place(dir, state)
+}
+
+/// Writes the whole model that an adapter and its base make, and where the run stands; no moments, which belong to the
+/// adapter.
+///
+/// # Errors
+/// There is no adapter, or a file cannot be written.
+pub fn save_merged(
+    dir: &Path,
+    decoder: &Decoder,
+    source: &ModelDir,
+    dtype: WeightsDtype,
+    state: &TrainerState,
+) -> Result<(), LearnError> {
+    decoder.save_merged(dir, Some(source), dtype)?;
+    write_place(dir, state)
+}
+
+fn write_place(dir: &Path, state: &TrainerState) -> Result<(), LearnError> {
     let path = dir.join(TRAINER_FILE);
     let text = serde_json::to_string_pretty(state).map_err(|e| unfit(&path, e))? + "\n";
     Ok(write_atomic(&path, text.as_bytes())?)
+}
+
+/// ORG/NAME of a base model, if its `config.json` says it: never a path, on which no file's bytes may depend.
+fn base_name(source: &ModelDir) -> Result<Option<String>, LearnError> {
+    let path = source.base_path().join("config.json");
+    let text = std::fs::read(&path).map_err(|e| unfit(&path, e))?;
+    let config: Value = serde_json::from_slice(&text).map_err(|e| unfit(&path, e))?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let is_name =
+        |name: &&str| name.split('/').count() == 2 && name.split('/').all(|w| !w.is_empty() && w.chars().all(plain));
+    Ok(config["_name_or_path"].as_str().filter(is_name).map(str::to_owned))
 }
 
 /// Streams `exp_avg.*` and `exp_avg_sq.*` as one safetensors file: sorted names, then values in that order.
@@ -85,9 +120,7 @@ fn write_moments(path: &Path, decoder: &Decoder, optimizer: &AdamW) -> Result<()
 /// # Errors
 /// Files that are absent or damaged, or that belong to another architecture.
 pub fn load_state(dir: &Path, decoder: &Decoder, params: AdamWParams) -> Result<(AdamW, TrainerState), LearnError> {
-    let trainer_path = dir.join(TRAINER_FILE);
-    let text = std::fs::read(&trainer_path).map_err(|e| unfit(&trainer_path, e))?;
-    let state: TrainerState = serde_json::from_slice(&text).map_err(|e| corrupt(&trainer_path, e))?;
+    let state = read_place(dir)?;
     let path = dir.join(STATE_FILE);
     let bytes = std::fs::read(&path).map_err(|e| unfit(&path, e))?;
     let tensors = SafeTensors::deserialize(&bytes)
@@ -103,6 +136,16 @@ pub fn load_state(dir: &Path, decoder: &Decoder, params: AdamWParams) -> Result<
         0 => Ok((optimizer, state)),
         more => Err(unfit(&path, format!("holds {more} tensors that the model does not have"))),
     }
+}
+
+/// Where the run of a checkpoint stood.
+///
+/// # Errors
+/// `trainer.json` is absent or damaged.
+pub fn read_place(dir: &Path) -> Result<TrainerState, LearnError> {
+    let path = dir.join(TRAINER_FILE);
+    let text = std::fs::read(&path).map_err(|e| unfit(&path, e))?;
+    serde_json::from_slice(&text).map_err(|e| corrupt(&path, e))
 }
 
 fn read_moment(path: &Path, file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, LearnError> {

@@ -5,7 +5,7 @@
 use crate::LearnError;
 use crate::batch::Trajectory;
 use candle_core::Tensor;
-use rasft_model::{Decoder, Packed, Predictions};
+use rasft_model::{Decoder, Dropout, Packed, Predictions};
 
 /// What a decoder says of the response tokens of a micro-batch, sequence after sequence.
 pub(crate) struct Forward {
@@ -23,6 +23,8 @@ pub(crate) struct Rows {
     pub predictions: Predictions,
     /// Response tokens per sequence.
     lens: Vec<usize>,
+    /// Per sequence its place in the step, for dropout.
+    places: Vec<u64>,
 }
 
 impl Rows {
@@ -40,7 +42,14 @@ impl Rows {
             targets.extend_from_slice(&ids[trajectory.prompt_len..]);
             lens.push(trajectory.response_len());
         }
-        Ok(Self { packed, predictions: Predictions { rows, targets }, lens })
+        let places = (0..part.len() as u64).collect();
+        Ok(Self { packed, predictions: Predictions { rows, targets }, lens, places })
+    }
+
+    /// The same rows, the first of which is sequence `first` of its step.
+    pub fn from_place(mut self, first: usize) -> Self {
+        self.places.iter_mut().for_each(|place| *place += first as u64);
+        self
     }
 
     /// Values of the response tokens, sequence by sequence.
@@ -55,15 +64,27 @@ impl Rows {
 
     /// Hidden states that predict response tokens, (N, D).
     pub fn hidden(&self, decoder: &Decoder) -> Result<Tensor, LearnError> {
-        let hidden = decoder.hidden(&self.packed)?; // (T, D)
+        self.predicting(decoder.hidden(&self.packed)?)
+    }
+
+    /// The same with the dropout of an adapter.
+    fn hidden_with_dropout(&self, decoder: &Decoder, dropout: Dropout) -> Result<Tensor, LearnError> {
+        self.predicting(decoder.hidden_with_dropout(&self.packed, dropout, &self.places)?)
+    }
+
+    /// (T, D) → (N, D).
+    fn predicting(&self, hidden: Tensor) -> Result<Tensor, LearnError> {
         let rows = Tensor::new(self.predictions.rows.as_slice(), hidden.device())?;
         Ok(hidden.index_select(&rows, 0)?)
     }
 }
 
 /// Runs the packed sequences and looks only at the rows that predict response tokens.
-pub(crate) fn forward(decoder: &Decoder, rows: &Rows) -> Result<Forward, LearnError> {
-    let hidden = rows.hidden(decoder)?;
+pub(crate) fn forward(decoder: &Decoder, rows: &Rows, dropout: Option<Dropout>) -> Result<Forward, LearnError> {
+    let hidden = match dropout {
+        Some(dropout) => rows.hidden_with_dropout(decoder, dropout)?,
+        None => rows.hidden(decoder)?,
+    };
     let logprobs = decoder.token_logprobs(&hidden, &rows.predictions.targets)?;
     let values = logprobs.to_vec1::<f32>()?;
     Ok(Forward { hidden, logprobs, values })

@@ -3,6 +3,8 @@
 //! With `CE_t = −log p_θ(y_t)` every objective here is `L = Σ_bt (c_bt · CE_bt + λ · KL_bt) / n` with coefficients `c`
 //! that carry no gradient; what distinguishes them is `c`, `λ` and which tokens `n` counts. So one linear loss over
 //! token log-probabilities serves them all, with the gradient `∂L/∂log p_bt = −c_bt / n`; the divergence is in `kl`.
+//! `grpo` has another value but a gradient of the same form, so its `c` is what makes the gradient right and the value is
+//! kept beside it ([`SequenceTerms::loss`]).
 //! Absent on purpose: the divisor's choice, which is the trainer's normalisation.
 
 use crate::LearnError;
@@ -35,6 +37,16 @@ pub enum Objective {
         /// λ.
         kl_weight: f64,
     },
+    /// `min(ρ_t·w_b, clamp(ρ_t, 1−ε_low, 1+ε_high)·w_b)` is maximised, with `ρ_t = p_θ(y_t)/p_old(y_t)`: group-relative
+    /// policy optimisation, whose advantages are the weights.
+    Grpo {
+        /// ε_low.
+        epsilon_low: f64,
+        /// ε_high; more than ε_low lets unlikely tokens gain.
+        epsilon_high: f64,
+        /// λ; 0 for no divergence.
+        kl_weight: f64,
+    },
 }
 
 /// Clip of the inverse ratio (algorithm.md §11).
@@ -43,12 +55,14 @@ const CLIP: (f64, f64) = (0.4, 1.2);
 const KL_WEIGHT: f64 = 0.1;
 /// Probability above which `profit` trains on a token (algorithm.md §12).
 const PROFIT_THRESHOLD: f64 = 0.1;
+/// Clip of the token ratio of `grpo` (algorithm.md Part A, objectives).
+const EPSILON: f64 = 0.2;
 /// Largest |ℓ_ref − ℓ_θ| that enters the exponential (algorithm.md §11).
 const LOG_RATIO_LIMIT: f64 = 20.0;
 
 impl Objective {
     /// Every name [`Objective::parse`] knows.
-    pub const NAMES: [&'static str; 6] = ["rasft", "sft", "dft", "profit", "sft-kl", "asft"];
+    pub const NAMES: [&'static str; 7] = ["rasft", "sft", "dft", "profit", "sft-kl", "asft", "grpo"];
 
     /// The objective of that name; the clip only matters for `rasft`.
     ///
@@ -69,6 +83,16 @@ impl Objective {
         match self {
             Self::SftKl { .. } => Self::SftKl { kl_weight },
             Self::Asft { .. } => Self::Asft { kl_weight },
+            Self::Grpo { epsilon_low, epsilon_high, .. } => Self::Grpo { epsilon_low, epsilon_high, kl_weight },
+            other => other,
+        }
+    }
+
+    /// The same objective with this ε_high; only `grpo` has one.
+    #[must_use]
+    pub fn with_clip_high(self, epsilon_high: f64) -> Self {
+        match self {
+            Self::Grpo { epsilon_low, kl_weight, .. } => Self::Grpo { epsilon_low, epsilon_high, kl_weight },
             other => other,
         }
     }
@@ -76,8 +100,9 @@ impl Objective {
     /// Refuses parameters out of range.
     ///
     /// # Errors
-    /// An empty clip interval, or a λ that is negative or not finite.
+    /// An empty clip interval, or a λ or ε that is negative or not finite.
     pub fn check(self) -> Result<(), LearnError> {
+        let at_least_zero = |x: f64| x >= 0.0 && x.is_finite();
         match self {
             Self::Rasft { clip_min, clip_max }
                 if !(0.0 <= clip_min && clip_min <= clip_max && clip_max.is_finite()) =>
@@ -85,7 +110,16 @@ impl Objective {
                 let detail = format!("clip {clip_min}..{clip_max}: expected 0 <= clip_min <= clip_max");
                 Err(LearnError::Parameter(detail))
             }
-            Self::SftKl { kl_weight } | Self::Asft { kl_weight } if !(kl_weight >= 0.0 && kl_weight.is_finite()) => {
+            Self::Grpo { epsilon_low, epsilon_high, .. }
+                if !(at_least_zero(epsilon_high) && (0.0..1.0).contains(&epsilon_low)) =>
+            {
+                let detail =
+                    format!("clip of the token ratio {epsilon_low}, {epsilon_high}: expected numbers from 0 on");
+                Err(LearnError::Parameter(detail))
+            }
+            Self::SftKl { kl_weight } | Self::Asft { kl_weight } | Self::Grpo { kl_weight, .. }
+                if !at_least_zero(kl_weight) =>
+            {
                 Err(LearnError::Parameter(format!("KL weight {kl_weight}: expected a finite number from 0 on")))
             }
             _ => Ok(()),
@@ -97,10 +131,21 @@ impl Objective {
         matches!(self, Self::Rasft { .. })
     }
 
+    /// Whether the behaviour policy's log-probabilities in the mixture enter.
+    pub fn needs_behaviour(self) -> bool {
+        matches!(self, Self::Grpo { .. })
+    }
+
+    /// Whether the trajectories' weights enter.
+    pub fn uses_weights(self) -> bool {
+        matches!(self, Self::Rasft { .. } | Self::Grpo { .. })
+    }
+
     /// λ, if the objective has a divergence and so needs the reference model itself.
     pub fn kl_weight(self) -> Option<f64> {
         match self {
             Self::SftKl { kl_weight } | Self::Asft { kl_weight } => Some(kl_weight),
+            Self::Grpo { kl_weight, .. } if kl_weight > 0.0 => Some(kl_weight),
             _ => None,
         }
     }
@@ -117,6 +162,7 @@ impl FromStr for Objective {
             "profit" => Ok(Self::Profit),
             "sft-kl" => Ok(Self::SftKl { kl_weight: KL_WEIGHT }),
             "asft" => Ok(Self::Asft { kl_weight: KL_WEIGHT }),
+            "grpo" => Ok(Self::Grpo { epsilon_low: EPSILON, epsilon_high: EPSILON, kl_weight: 0.0 }),
             _ => {
                 let known = Self::NAMES.join(", ");
                 Err(LearnError::Parameter(format!("objective {name:?} is not known: expected one of {known}")))
@@ -130,12 +176,18 @@ impl FromStr for Objective {
 pub struct SequenceTerms {
     /// `c_t` per response token.
     pub coefficients: Vec<f32>,
+    /// Σ_t of the objective's value, before the divisor and without the divergence.
+    pub loss: f64,
     /// Tokens the mean is taken over: all of them, except for `profit`.
     pub counted: usize,
-    /// `R_b` before clipping; 1 for objectives without a ratio.
+    /// `R_b` before clipping, for `grpo` the mean of ρ_t; 1 for objectives without a ratio.
     pub ratio: f64,
-    /// `R̃_b`.
+    /// `R̃_b`, for `grpo` the mean of the clipped ρ_t.
     pub clipped_ratio: f64,
+    /// Share of the ratio that was clipped from below: 0 or 1, for `grpo` a share of the tokens.
+    pub clipped_low: f64,
+    /// Share of the ratio that was clipped from above.
+    pub clipped_high: f64,
     /// Σ_t p_θ(y_t).
     pub sum_prob: f64,
 }
@@ -149,22 +201,27 @@ pub struct SequenceTerms {
 ///       1                         sft, sft-kl
 ///       p_θ(y_t)                  dft, asft
 ///       1[p_θ(y_t) > 0.1]         profit
+///       see [`clipped_policy_gradient`]  grpo
 /// ```
 ///
 /// # Shapes
-/// `logprobs` (T) of the response tokens, nats; `weight` w_b; `ref_logprob` mean per response token, nats.
+/// Log-probabilities (T) of the response tokens, nats.
 ///
 /// # Source
-/// algorithm.md §11 and §12.
-pub fn sequence_terms(objective: Objective, logprobs: &[f32], weight: f64, ref_logprob: f32) -> SequenceTerms {
+/// algorithm.md §11, §12 and Part A (objectives).
+pub fn sequence_terms(objective: Objective, sequence: &Sequence<'_>) -> SequenceTerms {
+    let &Sequence { logprobs, weight, ref_logprob, .. } = sequence;
     let prob = |lp: &f32| f64::from(*lp).exp();
+    if let Objective::Grpo { epsilon_low, epsilon_high, .. } = objective {
+        return clipped_policy_gradient(sequence, epsilon_low, epsilon_high);
+    }
     let (ratio, clipped_ratio) = match objective {
         Objective::Rasft { clip_min, clip_max } => inverse_ratio(logprobs, ref_logprob, clip_min, clip_max),
         _ => (1.0, 1.0),
     };
     let coefficient = |lp: &f32| match objective {
         Objective::Rasft { .. } => clipped_ratio * weight * prob(lp),
-        Objective::Sft | Objective::SftKl { .. } => 1.0,
+        Objective::Sft | Objective::SftKl { .. } | Objective::Grpo { .. } => 1.0,
         Objective::Dft | Objective::Asft { .. } => prob(lp),
         Objective::Profit => f64::from(u8::from(prob(lp) > PROFIT_THRESHOLD)),
     };
@@ -173,7 +230,59 @@ pub fn sequence_terms(objective: Objective, logprobs: &[f32], weight: f64, ref_l
         Objective::Profit => coefficients.iter().filter(|c| **c > 0.0).count(),
         _ => logprobs.len(),
     };
-    SequenceTerms { coefficients, counted, ratio, clipped_ratio, sum_prob: logprobs.iter().map(prob).sum() }
+    SequenceTerms {
+        loss: coefficients.iter().zip(logprobs).map(|(c, lp)| -f64::from(*c) * f64::from(*lp)).sum(),
+        coefficients,
+        counted,
+        ratio,
+        clipped_ratio,
+        clipped_low: f64::from(u8::from(clipped_ratio > ratio)),
+        clipped_high: f64::from(u8::from(clipped_ratio < ratio)),
+        sum_prob: logprobs.iter().map(prob).sum(),
+    }
+}
+
+/// The terms of `grpo`:
+///
+/// ```text
+/// ρ_t = exp(clamp(log p_θ(y_t) − log p_old(y_t), −20, 20)),  ρ̃_t = clamp(ρ_t, 1−ε_low, 1+ε_high)
+/// L_t = −min(ρ_t·w_b, ρ̃_t·w_b),   c_t = ρ_t·w_b where the minimum is the unclipped one, else 0
+/// ```
+///
+/// because `∂ρ_t/∂log p_θ = ρ_t` and the clipped branch is constant.
+///
+/// # Shapes
+/// Log-probabilities under policy and behaviour policy (T), nats; `w_b` is the group-relative advantage.
+///
+/// # Source
+/// Shao et al. 2024, DeepSeekMath, §4.1; Yu et al. 2025, DAPO, §3.1 (ε_high); algorithm.md Part A (objectives).
+fn clipped_policy_gradient(sequence: &Sequence<'_>, epsilon_low: f64, epsilon_high: f64) -> SequenceTerms {
+    let n = sequence.logprobs.len();
+    let mut terms = SequenceTerms {
+        coefficients: Vec::with_capacity(n),
+        loss: 0.0,
+        counted: n,
+        ratio: 0.0,
+        clipped_ratio: 0.0,
+        clipped_low: 0.0,
+        clipped_high: 0.0,
+        sum_prob: 0.0,
+    };
+    let (advantage, share) = (sequence.weight, 1.0 / n.max(1) as f64);
+    for (lp, old) in sequence.logprobs.iter().zip(sequence.old_logprobs) {
+        let log_ratio = (f64::from(*lp) - f64::from(*old)).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT);
+        let ratio = log_ratio.exp();
+        let clipped = ratio.clamp(1.0 - epsilon_low, 1.0 + epsilon_high);
+        let active = ratio * advantage <= clipped * advantage;
+        terms.loss -= if active { ratio * advantage } else { clipped * advantage };
+        terms.coefficients.push(if active { (ratio * advantage) as f32 } else { 0.0 });
+        terms.ratio += ratio * share;
+        terms.clipped_ratio += clipped * share;
+        terms.clipped_low += if !active && clipped > ratio { share } else { 0.0 };
+        terms.clipped_high += if !active && clipped < ratio { share } else { 0.0 };
+        terms.sum_prob += f64::from(*lp).exp();
+    }
+    terms
 }
 
 /// What an objective looks at in one sequence; nothing here carries a gradient.
@@ -185,6 +294,8 @@ pub struct Sequence<'a> {
     pub weight: f64,
     /// Mean log-probability per response token under the frozen reference, nats.
     pub ref_logprob: f32,
+    /// Log-probabilities of the response tokens under the policy that sampled them, (T), nats; only `grpo` looks.
+    pub old_logprobs: &'a [f32],
 }
 
 /// [`sequence_terms`] of sequences over which one mean is taken. Where `profit` counts none of their tokens, all are
@@ -193,9 +304,7 @@ pub struct Sequence<'a> {
 /// # Source
 /// algorithm.md §12 (profit: "if none, plain mean over valid tokens").
 pub fn mean_terms(objective: Objective, sequences: &[Sequence<'_>]) -> Vec<SequenceTerms> {
-    let terms = |objective| -> Vec<SequenceTerms> {
-        sequences.iter().map(|s| sequence_terms(objective, s.logprobs, s.weight, s.ref_logprob)).collect()
-    };
+    let terms = |objective| -> Vec<SequenceTerms> { sequences.iter().map(|s| sequence_terms(objective, s)).collect() };
     let own = terms(objective);
     if n_counted(&own) == 0 { terms(Objective::Sft) } else { own }
 }
@@ -224,7 +333,8 @@ pub fn token_gradients(terms: &[SequenceTerms], divisor: f64) -> Vec<f32> {
 /// # Source
 /// algorithm.md §11 and §12.
 pub fn token_loss(logprobs: &Tensor, terms: &[SequenceTerms], divisor: f64) -> Result<Tensor, LearnError> {
-    let coefficients = Tensor::new(token_gradients(terms, divisor), logprobs.device())?;
+    let gradients = token_gradients(terms, divisor);
+    let coefficients = Tensor::from_slice(&gradients, gradients.len(), logprobs.device())?;
     Ok((logprobs * coefficients)?.sum_all()?)
 }
 
@@ -244,9 +354,9 @@ mod tests {
 
     #[test]
     fn unknown_objectives_name_the_known_ones() {
-        for name in ["grpo", "RASFT", ""] {
+        for name in ["ppo", "RASFT", ""] {
             let message = Objective::parse(name, 0.4, 1.2).unwrap_err().to_string();
-            assert!(message.contains("rasft, sft, dft, profit, sft-kl, asft"), "{message}");
+            assert!(message.contains("rasft, sft, dft, profit, sft-kl, asft, grpo"), "{message}");
         }
         for name in Objective::NAMES {
             Objective::parse(name, 0.4, 1.2).unwrap();
@@ -267,11 +377,64 @@ mod tests {
     #[test]
     fn ratio_falls_as_the_policy_comes_to_like_a_sequence_better_than_the_reference() {
         let rasft = Objective::parse("rasft", 0.4, 1.2).unwrap();
-        let ratio = |lp: f32| sequence_terms(rasft, &[lp, lp], 1.0, -1.0);
+        let ratio = |lp: f32| {
+            let logprobs = [lp, lp];
+            let sequence = Sequence { logprobs: &logprobs, weight: 1.0, ref_logprob: -1.0, old_logprobs: &[] };
+            sequence_terms(rasft, &sequence)
+        };
         assert_eq!(ratio(-1.0).ratio, 1.0);
         assert_eq!(ratio(-3.0).clipped_ratio, 1.2);
         assert_eq!(ratio(0.0).clipped_ratio, 0.4);
         assert!((ratio(-1.1).clipped_ratio - 0.1f64.exp()).abs() < 1e-6);
         assert_eq!(ratio(-1000.0).ratio, 20f64.exp());
+    }
+
+    /// By hand, with ε 0.2 and ε_high 0.28: ratios 1, 1.25, 1.5, 0.5 and 0.9 for an advantage of 2 and of −2.
+    #[test]
+    fn grpo_clips_tokens_that_have_moved_far_enough() {
+        let grpo = Objective::from_str("grpo").unwrap().with_clip_high(0.28);
+        let old = [-1.0f32; 5];
+        let logprobs: Vec<f32> = [1.0f64, 1.25, 1.5, 0.5, 0.9].iter().map(|r| (r.ln() - 1.0) as f32).collect();
+        let of = |weight: f64| {
+            let s = Sequence { logprobs: &logprobs, weight, ref_logprob: f32::NAN, old_logprobs: &old };
+            sequence_terms(grpo, &s)
+        };
+        let close = |a: &[f32], b: [f64; 5]| a.iter().zip(b).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-6);
+        let gains = of(2.0);
+        assert!(close(&gains.coefficients, [2.0, 2.5, 0.0, 1.0, 1.8]), "{gains:?}");
+        assert!((gains.loss + 2.0 * (1.0 + 1.25 + 1.28 + 0.5 + 0.9)).abs() < 1e-6);
+        assert_eq!((gains.clipped_low, gains.clipped_high), (0.0, 0.2));
+        let loses = of(-2.0);
+        assert!(close(&loses.coefficients, [-2.0, -2.5, -3.0, 0.0, -1.8]), "{loses:?}");
+        assert!((loses.loss - 2.0 * (1.0 + 1.25 + 1.5 + 0.8 + 0.9)).abs() < 1e-6);
+        assert_eq!((loses.clipped_low, loses.clipped_high), (0.2, 0.0));
+        assert!((loses.ratio - 1.03).abs() < 1e-6 && loses.counted == 5);
+    }
+
+    /// `∂L/∂log p_t = −c_t`, against central differences of the value alone.
+    #[test]
+    fn grpo_coefficients_are_the_gradient_of_its_value() {
+        let grpo = Objective::Grpo { epsilon_low: 0.2, epsilon_high: 0.28, kl_weight: 0.0 };
+        let old = [-0.4f32, -1.3, -2.0, -0.1, -3.0, -0.7];
+        let shifts = [0.05f32, 0.3, -0.4, -0.08, 0.22, -0.15];
+        let logprobs: Vec<f32> = old.iter().zip(shifts).map(|(o, s)| o + s).collect();
+        for weight in [1.3, -0.7] {
+            let value = |lp: &[f32]| {
+                let s = Sequence { logprobs: lp, weight, ref_logprob: 0.0, old_logprobs: &old };
+                sequence_terms(grpo, &s)
+            };
+            let terms = value(&logprobs);
+            for t in 0..old.len() {
+                let moved = |by: f32| {
+                    let mut lp = logprobs.clone();
+                    lp[t] += by;
+                    (value(&lp).loss, f64::from(lp[t]))
+                };
+                let ((up, at_up), (down, at_down)) = (moved(1e-3), moved(-1e-3));
+                let slope = (up - down) / (at_up - at_down);
+                let expected = -f64::from(terms.coefficients[t]);
+                assert!((slope - expected).abs() < 1e-5, "token {t}, weight {weight}: {slope} instead of {expected}");
+            }
+        }
     }
 }

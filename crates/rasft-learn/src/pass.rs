@@ -7,7 +7,7 @@ use crate::LearnError;
 use crate::forward::{Forward, Rows, forward};
 use crate::grads::{accumulate, clear};
 use candle_core::Tensor;
-use rasft_model::{Activations, Decoder, Pool, Recording, Sums};
+use rasft_model::{Activations, Decoder, Dropout, Pool, Recording, Sums};
 
 /// A forward pass and what its backward pass needs.
 pub(crate) enum Pass {
@@ -16,10 +16,16 @@ pub(crate) enum Pass {
 }
 
 impl Pass {
-    /// Runs the forward pass.
-    pub fn of(decoder: &Decoder, rows: &Rows, activations: Activations, pool: &mut Pool) -> Result<Self, LearnError> {
+    /// Runs the forward pass; `dropout` is an adapter's.
+    pub fn of(
+        decoder: &Decoder,
+        rows: &Rows,
+        dropout: Dropout,
+        activations: Activations,
+        pool: &mut Pool,
+    ) -> Result<Self, LearnError> {
         if !decoder.can_record() {
-            return Ok(Self::Graph(forward(decoder, rows)?));
+            return Ok(Self::Graph(forward(decoder, rows, Some(dropout))?));
         }
         let recording = decoder.record(&rows.packed, rows.predictions.clone(), activations, pool)?;
         Ok(Self::Recorded(Box::new(recording)))
@@ -64,7 +70,7 @@ impl Pass {
                     clear(into);
                 }
                 // Linear in what the pass gave, with the given gradients.
-                let of_logprobs = Tensor::new(dlogprobs, forward.logprobs.device())?;
+                let of_logprobs = Tensor::from_slice(dlogprobs, dlogprobs.len(), forward.logprobs.device())?;
                 let mut loss = (&forward.logprobs * of_logprobs)?.sum_all()?;
                 if let Some(dh) = dhidden {
                     loss = (loss + (&forward.hidden * dh)?.sum_all()?)?;

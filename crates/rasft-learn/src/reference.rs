@@ -34,7 +34,7 @@ pub fn score(
     let mut scores = Vec::with_capacity(all.len());
     for batch in micro_batches(&all, MicroBatching::Tokens(batch_tokens)) {
         let rows = Rows::of(batch)?;
-        let forward = forward(decoder, &rows)?;
+        let forward = forward(decoder, &rows, None)?;
         scores.extend(rows.by_sequence(&forward.values).map(|logprobs| {
             let sum: f64 = logprobs.iter().map(|lp| f64::from(*lp)).sum();
             SequenceScore { mean_logprob: (sum / logprobs.len() as f64) as f32, n_tokens: logprobs.len() }

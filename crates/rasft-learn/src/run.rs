@@ -81,17 +81,17 @@ pub struct Report {
 /// # Errors
 /// A row that cannot be trained on (named, before anything is trained), a step that fails (the trainer is as after the
 /// step before it), or an error of the observer.
-pub fn train(
+pub fn train<E: From<LearnError>>(
     trainer: &mut Trainer,
     rows: &[Trajectory],
     plan: &RunPlan,
     cancel: &AtomicBool,
-    on_step: &mut dyn FnMut(StepDone<'_>) -> Result<(), LearnError>,
-) -> Result<Report, LearnError> {
+    on_step: &mut dyn FnMut(StepDone<'_>) -> Result<(), E>,
+) -> Result<Report, E> {
     trainer.params().check()?;
     check_against(rows, trainer.decoder().config(), trainer.params().objective)?;
     if plan.batch_size == 0 {
-        return Err(LearnError::Parameter("the batch size is 0: expected at least 1".into()));
+        return Err(LearnError::Parameter("the batch size is 0: expected at least 1".into()).into());
     }
     let mut cursor = Cursor::new(plan.order, rows.len(), plan.consumed)?;
     let warnings = warnings(trainer, rows, plan);
@@ -110,9 +110,10 @@ pub fn train(
     Ok(report)
 }
 
-fn warnings(trainer: &Trainer, rows: &[Trajectory], plan: &RunPlan) -> Vec<Warning> {
+/// What the user should know before it starts.
+pub fn warnings(trainer: &Trainer, rows: &[Trajectory], plan: &RunPlan) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let weighted = trainer.params().objective.needs_reference();
+    let weighted = trainer.params().objective.uses_weights();
     if weighted && rows.iter().all(|t| t.weight == 0.0) {
         warnings.push(Warning::NoWeight { rows: rows.len() });
     }

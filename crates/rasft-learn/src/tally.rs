@@ -16,23 +16,22 @@ pub(crate) struct Tally {
     tokens: usize,
     sequences: usize,
     ratio: f64,
-    clipped_low: usize,
-    clipped_high: usize,
+    clipped_low: f64,
+    clipped_high: f64,
     sum_prob: f64,
 }
 
 impl Tally {
-    /// Adds `Σ_t c_t·CE_t / divisor` of a sequence, and counts it.
+    /// Adds the value of a sequence over the divisor, and counts it.
     pub fn sequence(&mut self, trajectory: &Trajectory, terms: &SequenceTerms, logprobs: &[f32], divisor: f64) {
-        let weighted = terms.coefficients.iter().zip(logprobs).map(|(c, lp)| -f64::from(*c) * f64::from(*lp));
-        self.loss += weighted.sum::<f64>() / divisor;
+        self.loss += terms.loss / divisor;
         self.counted += terms.counted;
         self.response_tokens += logprobs.len();
         self.tokens += trajectory.input_ids.len();
         self.sequences += 1;
         self.ratio += terms.clipped_ratio;
-        self.clipped_low += usize::from(terms.clipped_ratio > terms.ratio);
-        self.clipped_high += usize::from(terms.clipped_ratio < terms.ratio);
+        self.clipped_low += terms.clipped_low;
+        self.clipped_high += terms.clipped_high;
         self.sum_prob += terms.sum_prob;
     }
 
@@ -45,8 +44,8 @@ impl Tally {
             grad_norm,
             learning_rate,
             mean_ratio: per_sequence(self.ratio),
-            clip_low_fraction: per_sequence(self.clipped_low as f64),
-            clip_high_fraction: per_sequence(self.clipped_high as f64),
+            clip_low_fraction: per_sequence(self.clipped_low),
+            clip_high_fraction: per_sequence(self.clipped_high),
             mean_token_prob: self.sum_prob / self.response_tokens.max(1) as f64,
             tokens: self.tokens as u64,
             response_tokens: self.response_tokens as u64,

@@ -13,7 +13,7 @@ use crate::optim::{AdamW, AdamWParams, clip_factor, global_norm};
 use crate::pass::Pass;
 use crate::schedule::Schedule;
 use crate::tally::Tally;
-use rasft_model::{Activations, Decoder, Pool, Sums};
+use rasft_model::{Activations, Decoder, Dropout, Pool, Sums};
 use rasft_types::StepMetrics;
 
 /// What the sum of weighted token losses is divided by.
@@ -75,6 +75,8 @@ pub struct Trainer {
     optimizer: AdamW,
     sums: Vec<Vec<f32>>,
     pool: Pool,
+    /// Seed of an adapter's dropout.
+    seed: u64,
 }
 
 impl Trainer {
@@ -83,7 +85,7 @@ impl Trainer {
         let sizes: Vec<usize> = decoder.parameters().iter().map(|(_, var)| var.elem_count()).collect();
         let optimizer = AdamW::new(&sizes, params.adamw);
         let sums = sizes.iter().map(|n| vec![0.0; *n]).collect();
-        Self { decoder, reference: None, params, optimizer, sums, pool: Pool::default() }
+        Self { decoder, reference: None, params, optimizer, sums, pool: Pool::default(), seed: 0 }
     }
 
     /// Adds the frozen reference that `sft-kl` and `asft` compare with.
@@ -98,6 +100,13 @@ impl Trainer {
         }
         self.reference = Some(reference);
         Ok(self)
+    }
+
+    /// Sets the seed of an adapter's dropout, whose masks follow from it, the step and the place in the step.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
     }
 
     /// Goes on with the moments and the step of an earlier run.
@@ -175,13 +184,14 @@ impl Trainer {
         let micro = micro_batches(batch, self.params.micro_batching);
         let n_tokens: usize = batch.iter().map(|t| t.response_len()).sum();
         let mut tally = Tally::default();
-        for (i, part) in micro.iter().enumerate() {
-            let sums = if i == 0 { Sums::Begin } else { Sums::Continue };
+        let (mut first, mut sums) = (0, Sums::Begin);
+        for part in &micro {
             let divisor = match self.params.normalization {
                 Normalization::Global => Divisor::Fixed(n_tokens as f64),
                 Normalization::MicroBatch => Divisor::Counted { n_micro: micro.len() as f64 },
             };
-            self.micro_step(part, objective, divisor, sums, &mut tally)?;
+            self.micro_step(part, first, objective, divisor, sums, &mut tally)?;
+            (first, sums) = (first + part.len(), Sums::Continue);
         }
         Ok(tally)
     }
@@ -189,21 +199,20 @@ impl Trainer {
     fn micro_step(
         &mut self,
         part: &[&Trajectory],
+        first: usize,
         objective: Objective,
         divisor: Divisor,
         mut sums: Sums,
         tally: &mut Tally,
     ) -> Result<(), LearnError> {
-        let rows = Rows::of(part)?;
-        let pass = Pass::of(&self.decoder, &rows, self.params.activations, &mut self.pool)?;
-        let sequences: Vec<Sequence<'_>> = part
-            .iter()
-            .zip(rows.by_sequence(pass.logprobs()))
-            .map(|(t, logprobs)| Sequence { logprobs, weight: t.weight, ref_logprob: t.ref_logprob })
-            .collect();
+        let rows = Rows::of(part)?.from_place(first);
+        let dropout = Dropout { seed: self.seed, step: self.optimizer.step };
+        let pass = Pass::of(&self.decoder, &rows, dropout, self.params.activations, &mut self.pool)?;
+        let sequences: Vec<Sequence<'_>> =
+            part.iter().zip(rows.by_sequence(pass.logprobs())).map(|(t, logprobs)| t.seen(logprobs)).collect();
         let (terms, divisor) = match divisor {
             Divisor::Fixed(n) => {
-                let of = |s: &Sequence<'_>| sequence_terms(objective, s.logprobs, s.weight, s.ref_logprob);
+                let of = |s: &Sequence<'_>| sequence_terms(objective, s);
                 (sequences.iter().map(of).collect::<Vec<SequenceTerms>>(), n)
             }
             Divisor::Counted { n_micro } => {

@@ -1,7 +1,8 @@
 //! A Hugging Face model directory: which files are there, which a stage needs, and which make up its identity.
 //!
-//! A checkpoint of ours has the same layout plus `_manifest.json`, which is not part of the model. Absent on purpose:
-//! fetching (`hf:`), adapters and GGUF, which are turned into such a directory before they come here.
+//! A checkpoint of ours has the same layout plus `_manifest.json`, which is not part of the model. An adapter directory
+//! stands on the directory of its base model: its own small files come first, the weights are the base's. Absent on purpose:
+//! fetching (`hf:`) and GGUF, which are turned into such a directory before they come here.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use serde_json::Value;
 
 use crate::config::{DecoderConfig, read_json};
 use crate::error::ModelError;
+use crate::lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Adapter};
 
 /// Small files that identify a model, in the order they are hashed.
 const SMALL_FILES: [&str; 7] = [
@@ -29,6 +31,7 @@ pub struct ModelDir {
     path: PathBuf,
     weights: Vec<PathBuf>,
     indexed: bool,
+    adapter: Option<(Adapter, PathBuf)>,
 }
 
 impl ModelDir {
@@ -56,7 +59,29 @@ impl ModelDir {
             let hint = "give a directory with config.json, tokenizer.json and model.safetensors";
             return Err(ModelError::bad_file(path, detail, hint));
         }
-        Ok(Self { path: path.to_path_buf(), weights: Vec::new(), indexed: false })
+        Ok(Self { path: path.to_path_buf(), weights: Vec::new(), indexed: false, adapter: None })
+    }
+
+    /// An adapter directory on the model directory of its base.
+    ///
+    /// # Errors
+    /// As [`ModelDir::open`] for the base and [`Adapter::open`] for the adapter.
+    pub fn open_adapter(path: impl AsRef<Path>, base: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let adapter = Adapter::open(path.as_ref())?;
+        let base = Self::open(base)?;
+        Ok(Self { path: adapter.path.clone(), adapter: Some((adapter, base.path)), ..base })
+    }
+
+    /// The adapter, if this is one on its base.
+    #[must_use]
+    pub fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref().map(|(adapter, _)| adapter)
+    }
+
+    /// Where the weights and `config.json` are: the directory itself, or that of an adapter's base.
+    #[must_use]
+    pub fn base_path(&self) -> &Path {
+        self.adapter.as_ref().map_or(&self.path, |(_, base)| base)
     }
 
     /// The directory itself.
@@ -74,7 +99,7 @@ impl ModelDir {
     /// The shard index, if the weights are sharded.
     #[must_use]
     pub fn weight_index(&self) -> Option<PathBuf> {
-        self.indexed.then(|| self.path.join(INDEX))
+        self.indexed.then(|| self.base_path().join(INDEX))
     }
 
     /// The resolved configuration.
@@ -82,14 +107,14 @@ impl ModelDir {
     /// # Errors
     /// See [`DecoderConfig::from_files`].
     pub fn config(&self) -> Result<DecoderConfig, ModelError> {
-        DecoderConfig::from_files(&self.path.join("config.json"), self.find("generation_config.json").as_deref())
+        DecoderConfig::from_files(&self.base_path().join("config.json"), self.find("generation_config.json").as_deref())
     }
 
     /// The path of a small file, if it is there.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<PathBuf> {
-        let path = self.path.join(name);
-        path.is_file().then_some(path)
+        let places = [self.path.as_path(), self.base_path()];
+        places.iter().map(|place| place.join(name)).find(|path| path.is_file())
     }
 
     /// The path of `tokenizer.json`.
@@ -148,8 +173,11 @@ impl ModelDir {
             .filter_map(|name| self.find(name).map(|path| ((*name).to_owned(), path)))
             .collect();
         for path in &self.weights {
-            let name = path.strip_prefix(&self.path).unwrap_or(path).to_string_lossy().into_owned();
+            let name = path.strip_prefix(self.base_path()).unwrap_or(path).to_string_lossy().into_owned();
             files.push((name, path.clone()));
+        }
+        if let Some(adapter) = self.adapter() {
+            files.extend([ADAPTER_CONFIG, ADAPTER_WEIGHTS].map(|name| (name.to_owned(), adapter.path.join(name))));
         }
         files
     }
@@ -175,7 +203,7 @@ impl ModelDir {
         }
         let other = ["adapter_config.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
         let hint = match other.into_iter().find(|name| self.find(name).is_some()) {
-            Some("adapter_config.json") => "this is a PEFT adapter: merge it into its base model first",
+            Some("adapter_config.json") => "this is a PEFT adapter: say where its base model is with --base",
             Some(_) => "these are pickled weights: save the model again with safe_serialization=True",
             None => "give a Hugging Face model directory with safetensors weights",
         };

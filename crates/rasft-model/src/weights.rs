@@ -111,6 +111,33 @@ pub(crate) fn load(dir: &ModelDir, config: &DecoderConfig, device: &Device) -> R
     Ok(order.filter_map(|name| found.remove(&name).map(|var| (name, var))).collect())
 }
 
+/// Reads one safetensors file that must hold exactly `shapes`, as f32, in their order.
+///
+/// # Errors
+/// A tensor is missing, unexpected, misshapen or not finite, or the file is truncated.
+pub(crate) fn load_file(
+    path: &Path,
+    shapes: Vec<(String, Vec<usize>)>,
+    device: &Device,
+) -> Result<Vec<(String, Var)>, ModelError> {
+    let bytes = std::fs::read(path).map_err(ModelError::io(path))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| {
+        ModelError::corrupt(path, format!("not a whole safetensors file: {e}"), "fetch or copy the file again")
+    })?;
+    let hint = "the file does not belong to this configuration";
+    if let Some(name) = sorted_names(&file).iter().find(|name| shapes.iter().all(|(wanted, _)| wanted != *name)) {
+        return Err(tensor_error(path, name, "no such tensor", "one", hint));
+    }
+    let mut found = Vec::with_capacity(shapes.len());
+    for (name, shape) in shapes {
+        let view =
+            file.tensor(&name).map_err(|_| tensor_error(path, &name, &format!("shape {shape:?}"), "nothing", hint))?;
+        let values = read_tensor(path, &name, &shape, &view)?;
+        found.push((name, Var::from_vec(values, shape, device)?));
+    }
+    Ok(found)
+}
+
 /// Writes parameters as one safetensors file whose bytes depend on names and values alone.
 ///
 /// Tensors lie in the order of their names behind a header with sorted keys and `format: pt`, which transformers asks for.

@@ -66,6 +66,8 @@ pub struct Ctx<'a> {
     pub progress: &'a dyn Progress,
     /// Set when the user wants to stop.
     pub cancel: &'a AtomicBool,
+    /// Base model of an adapter directory that does not say where its base is.
+    pub base: Option<PathBuf>,
     /// The machine's name, for a manifest's `run` section.
     pub host: Option<String>,
 }

@@ -49,7 +49,7 @@ impl Job {
 
     /// Opens a model and names it as an input.
     pub fn policy(&mut self, ctx: &Ctx, name: &str, path: &Path) -> Result<Policy, Error> {
-        let policy = Policy::open(path, ctx.store)?;
+        let policy = Policy::open(path, ctx)?;
         self.input(name, policy.input_hash(), path);
         Ok(policy)
     }

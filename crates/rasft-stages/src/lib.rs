@@ -3,6 +3,7 @@
 //! Invariant: stages never import each other; what two of them need stands in a shared module. A stage is a pure
 //! function of its inputs and parameters: see [`produce`] for how results are keyed and cached.
 
+mod adapter;
 mod ctx;
 mod error;
 mod frames;

@@ -4,6 +4,8 @@
 //! Order within a round follows algorithm.md §4–§5: easy, hard and gap experts, then window problems that were not
 //! selected, then per rolled-out problem its expert and its rollouts.
 
+mod grpo;
+
 use crate::frames::group_rows;
 use crate::job::Job;
 use crate::policy::Policy;
@@ -22,7 +24,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const STAGE: &str = "mixture";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What the mixture is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +34,8 @@ pub enum For {
     Rasft,
     /// Experts alone at weight 1.
     Sft,
+    /// Usable rollouts, right and wrong, weighted by group-relative advantages.
+    Grpo,
 }
 
 /// What one round measured.
@@ -41,8 +45,8 @@ pub struct RolloutInputs {
     pub rollouts: PathBuf,
     /// Their verdicts.
     pub verdicts: PathBuf,
-    /// Weights per problem.
-    pub solvability: PathBuf,
+    /// Weights per problem; `grpo` has its own.
+    pub solvability: Option<PathBuf>,
 }
 
 /// Paths of the stage's inputs.
@@ -107,20 +111,32 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         Some(paths) => Some(Measured::open(ctx, &mut job, paths)?),
         None => None,
     };
-    let tokenizer = Policy::open_without_weights(&inputs.model, ctx.store)?;
+    let tokenizer = Policy::open_without_weights(&inputs.model, ctx)?;
     let prompter = Prompter::open(&tokenizer, &params.prompt)?;
     job.input("tokenizer", prompter.tokenizer.content_hash(), &inputs.model);
     job.input("template", &prompter.template_hash(), &inputs.model);
     let reference = inputs.reference.as_deref().map(|path| job.policy(ctx, "reference", path)).transpose()?;
 
     produce(ctx, &job, |dir, key| {
+        tokenizer.verify_text()?;
         let problems = problems.non_empty()?.read_all::<Problem>()?;
         let slice = Slice::of(params.slice, &problems)?;
         let routes = Routes::read(difficulty.as_ref())?;
         let mut build = Build::new(&prompter, params);
-        let solved = measured.as_ref().map(Measured::read).transpose()?;
-        for problem in routes.in_order(slice) {
-            build.problem(problem, routes.of(&problem.problem_id), solved.as_ref())?;
+        match (&measured, params.objective) {
+            (Some(measured), For::Grpo) => {
+                let groups = grpo::Groups::read(measured)?;
+                for problem in routes.in_order(slice) {
+                    build.group(problem, routes.of(&problem.problem_id).0, &groups)?;
+                }
+                build.dropped.extend(groups.dropped);
+            }
+            _ => {
+                let solved = measured.as_ref().map(Measured::read).transpose()?;
+                for problem in routes.in_order(slice) {
+                    build.problem(problem, routes.of(&problem.problem_id), solved.as_ref())?;
+                }
+            }
         }
         build.finish(ctx, dir, key, reference.as_ref())
     })
@@ -130,7 +146,7 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
 struct Measured {
     rollouts: DataSet,
     verdicts: DataSet,
-    solvability: DataSet,
+    solvability: Option<DataSet>,
 }
 
 /// Their rows, by problem and by rollout.
@@ -144,19 +160,20 @@ impl Measured {
         Ok(Self {
             rollouts: job.data(ctx, "rollouts", &paths.rollouts)?,
             verdicts: job.data(ctx, "verdicts", &paths.verdicts)?,
-            solvability: job.data(ctx, "solvability", &paths.solvability)?,
+            solvability: job.optional_data(ctx, "solvability", paths.solvability.as_deref())?,
         })
     }
 
     fn read(&self) -> Result<Solved, Error> {
-        let solvability = self.solvability.read_all::<Solvability>()?;
+        let Some(table) = &self.solvability else { return Err(Error::usage("this mixture needs --solvability")) };
+        let solvability = table.read_all::<Solvability>()?;
         let correct = self.verdicts.read_columns::<Verdict>(&["rollout_id", "correct"])?.all()?;
         let correct: BTreeMap<&str, bool> = correct.iter().map(|v| (v.rollout_id.as_str(), v.correct)).collect();
         for (row, id) in solvability.iter().flat_map(|s| s.rollout_ids.iter().map(move |id| (s, id))) {
             if correct.get(id.as_str()) != Some(&true) {
                 return Err(Error::bad_input(format!(
                     "{}: problem {} trains on rollout {id}, which has no verdict `correct` in {}\nhint: the tables come from different runs; give those of one round",
-                    self.solvability.path().display(),
+                    table.path().display(),
                     row.problem_id,
                     self.verdicts.path().display()
                 )));
@@ -211,6 +228,8 @@ struct Build<'a> {
     items: Vec<Item>,
     counts: ItemCounts,
     fallbacks: BTreeMap<&'static str, u64>,
+    /// Rollouts that `grpo` leaves out, by reason.
+    dropped: BTreeMap<&'static str, u64>,
 }
 
 impl<'a> Build<'a> {
@@ -225,7 +244,29 @@ impl<'a> Build<'a> {
             items: vec![],
             counts: ItemCounts::default(),
             fallbacks: BTreeMap::new(),
+            dropped: BTreeMap::new(),
         }
+    }
+
+    /// The group of a problem, if its rewards differ.
+    fn group(&mut self, problem: &Problem, route: Route, groups: &grpo::Groups) -> Result<(), Error> {
+        let Some(members) = groups.by_problem.get(&problem.problem_id) else { return Ok(()) };
+        let prompt_text = self.prompter.text(&problem.prompt)?;
+        let prompt = self.prompter.ids(&problem.prompt)?;
+        for grpo::Member { rollout, advantage } in members {
+            self.counts.n_in += 1;
+            let Some(item) = grpo::item(&prompt, rollout, self.options.max_length)? else {
+                self.counts.n_too_long += 1;
+                continue;
+            };
+            self.counts.n_out += 1;
+            let (text, id) = (rollout.completion.clone(), Some(&rollout.rollout_id));
+            self.push(problem, id, route, *advantage, prompt_text.clone(), text, item);
+            if let Some(row) = self.rows.last_mut() {
+                row.old_logprobs = Some(rollout.token_logprobs.clone());
+            }
+        }
+        Ok(())
     }
 
     /// The expert of a problem and the rollouts that it trains on.
@@ -290,11 +331,18 @@ impl<'a> Build<'a> {
             truncated: item.truncated,
             ref_logprob: f32::NAN,
             order: self.rows.len() as u64,
+            old_logprobs: None,
         });
         self.items.push(item);
     }
 
     fn finish(mut self, ctx: &Ctx, dir: &Path, key: &str, reference: Option<&Policy>) -> Result<Product, Error> {
+        if self.rows.is_empty() && !self.dropped.is_empty() {
+            return Err(Error::bad_input(format!(
+                "no group of rollouts is left to learn from: {:?}\nhint: sample more rollouts per problem (--n), or problems that are neither always nor never solved",
+                self.dropped
+            )));
+        }
         if self.rows.is_empty() {
             return Err(Error::bad_input(format!(
                 "no trajectory is left: {} are longer than --max-length {}, {} prompts fill it, {} have no expert solution\nhint: raise --max-length, or look at the difficulty table",
@@ -311,10 +359,11 @@ impl<'a> Build<'a> {
         let summary = self.summary()?;
         let c = self.counts;
         let rejected = [("too_long", c.n_too_long), ("prompt_too_long", c.n_prompt_too_long), ("empty", c.n_empty)];
+        let rejected = rejected.into_iter().chain(self.dropped.iter().map(|(why, n)| (*why, *n)));
         let counts = Counts {
-            n_in: c.n_in,
+            n_in: c.n_in + self.dropped.values().sum::<u64>(),
             n_out: c.n_out,
-            n_rejected: rejected.into_iter().filter(|(_, n)| *n > 0).map(|(why, n)| (why.to_owned(), n)).collect(),
+            n_rejected: rejected.filter(|(_, n)| *n > 0).map(|(why, n)| (why.to_owned(), n)).collect(),
         };
         Ok(Product { counts: Some(counts), ..Product::table(dir, key, &self.rows, summary)? })
     }

@@ -1,6 +1,7 @@
 //! A model as a stage sees it: a directory, its identity, and its weights when they are needed.
 
-use crate::Error;
+use crate::adapter::open_adapter;
+use crate::{Ctx, Error};
 use candle_core::Device;
 use rasft_data::{DataError, MANIFEST_FILE, Manifest, hash_file};
 use rasft_model::{Decoder, LoadOptions, ModelDir};
@@ -15,17 +16,23 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Opens a model directory and hashes it (from the store's stat cache where nothing changed).
-    pub fn open(path: &Path, store: &Store) -> Result<Self, Error> {
-        Self::identify(ModelDir::open(path)?, path, store)
+    /// Opens a model directory, or an adapter on its base, and hashes it (from the store's stat cache where nothing changed).
+    pub fn open(path: &Path, ctx: &Ctx) -> Result<Self, Error> {
+        match open_adapter(path, ctx)? {
+            Some(adapter) => Ok(adapter),
+            None => Self::identify(ModelDir::open(path)?, path, ctx.store),
+        }
     }
 
     /// As [`Policy::open`], for a directory that may have no weights yet.
-    pub fn open_without_weights(path: &Path, store: &Store) -> Result<Self, Error> {
-        Self::identify(ModelDir::open_tokenizer_only(path)?, path, store)
+    pub fn open_without_weights(path: &Path, ctx: &Ctx) -> Result<Self, Error> {
+        match open_adapter(path, ctx)? {
+            Some(adapter) => Ok(adapter),
+            None => Self::identify(ModelDir::open_tokenizer_only(path)?, path, ctx.store),
+        }
     }
 
-    fn identify(dir: ModelDir, path: &Path, store: &Store) -> Result<Self, Error> {
+    pub(crate) fn identify(dir: ModelDir, path: &Path, store: &Store) -> Result<Self, Error> {
         let id = store.files_hash(&dir.files_for_hash())?;
         // A checkpoint of ours is an input by its manifest, so that lineage finds what made it.
         let own = path.join(MANIFEST_FILE).exists();
@@ -50,20 +57,13 @@ impl Policy {
 
     /// Checks every file of a checkpoint of ours against its manifest. Directories from elsewhere carry no hashes.
     pub fn verify(&self) -> Result<(), Error> {
-        let path = self.dir.path();
-        if !path.join(MANIFEST_FILE).exists() {
-            return Ok(());
-        }
-        let manifest = Manifest::read(path)?;
-        for (file, _, expected) in manifest.all_files() {
-            let file = path.join(file);
-            let actual = hash_file(&file)?;
-            if actual != expected {
-                let (expected, actual) = (format!("blake3 {expected}"), format!("blake3 {actual}"));
-                return Err(DataError::Corrupt { file, expected, actual }.into());
-            }
-        }
-        Ok(())
+        verify_files(self.dir.path(), &|_| true)?;
+        if self.dir.adapter().is_some() { verify_files(self.dir.base_path(), &|_| true) } else { Ok(()) }
+    }
+
+    /// As [`Policy::verify`], for stages that only tokenise: the weights are not read.
+    pub fn verify_text(&self) -> Result<(), Error> {
+        verify_files(self.dir.path(), &|file| !file.ends_with(".safetensors"))
     }
 
     /// Verifies the files and loads the weights for inference.
@@ -71,6 +71,23 @@ impl Policy {
         self.verify()?;
         Ok(Decoder::load(&self.dir, &LoadOptions { device: parse_device(device)?, ..LoadOptions::default() })?)
     }
+}
+
+/// Checks the files of a directory of ours that `which` asks for against its manifest; without one there is nothing to check.
+pub fn verify_files(dir: &Path, which: &dyn Fn(&str) -> bool) -> Result<(), Error> {
+    if !dir.join(MANIFEST_FILE).exists() {
+        return Ok(());
+    }
+    let manifest = Manifest::read(dir)?;
+    for (file, _, expected) in manifest.all_files().filter(|(file, ..)| which(file)) {
+        let file = dir.join(file);
+        let actual = hash_file(&file)?;
+        if actual != expected {
+            let (expected, actual) = (format!("blake3 {expected}"), format!("blake3 {actual}"));
+            return Err(DataError::Corrupt { file, expected, actual }.into());
+        }
+    }
+    Ok(())
 }
 
 /// `cpu`, `cuda[:i]` or `metal`; the CPU if nobody says.

@@ -70,5 +70,6 @@ fn trajectory(item: &Item) -> Trajectory {
         prompt_len: item.prompt_len,
         weight: 1.0,
         ref_logprob: 0.0,
+        old_logprobs: Vec::new(),
     }
 }

@@ -8,6 +8,7 @@ use crate::error::StoreError;
 use crate::inspect::Listed;
 use crate::key::Key;
 use crate::lineage::Index;
+use crate::partial::Partial;
 use crate::store::{ROOTS, Store, TMP};
 use crate::view::read_root;
 use rasft_data::{MANIFEST_FILE, Manifest};
@@ -22,6 +23,8 @@ pub struct GcPlan {
     pub keep: Vec<Listed>,
     /// Entries that go.
     pub delete: Vec<Listed>,
+    /// Unfinished work that goes: its run would begin anew.
+    pub partial: Vec<Partial>,
     /// Staging directories of processes that are gone.
     pub stale: Vec<PathBuf>,
     /// Records of views that are gone.
@@ -29,9 +32,10 @@ pub struct GcPlan {
 }
 
 impl GcPlan {
-    /// Bytes of the entries that go. Files with another hard link (a copy of a view) free nothing.
+    /// Bytes of what goes. Files with another hard link (a copy of a view) free nothing.
     pub fn bytes(&self) -> u64 {
-        self.delete.iter().map(|entry| entry.bytes).sum()
+        let partial = self.partial.iter().map(|partial| partial.bytes);
+        self.delete.iter().map(|entry| entry.bytes).chain(partial).sum()
     }
 }
 
@@ -53,13 +57,18 @@ impl Store {
     pub fn gc_plan(&self, keep: &[String]) -> Result<GcPlan, StoreError> {
         let index = self.index()?;
         let mut reached = Reached::default();
-        let mut plan = GcPlan { stale: self.stale_staging()?, ..GcPlan::default() };
+        let (kept, partial): (Vec<Partial>, Vec<Partial>) =
+            self.partials()?.into_iter().partition(|p| keep.iter().any(|what| is_meant(p, what)));
+        let mut plan = GcPlan { stale: self.stale_staging()?, partial, ..GcPlan::default() };
         for what in keep {
             let dir = Path::new(what);
             if dir.join(MANIFEST_FILE).is_file() {
                 reached.visit(&Manifest::read(dir)?, &index);
             } else {
-                let (place, key) = self.find(what)?;
+                let (place, key) = match self.find(what) {
+                    Err(StoreError::NoSuchEntry { .. }) if kept.iter().any(|p| is_meant(p, what)) => continue,
+                    other => other?,
+                };
                 reached.visit(&Manifest::read(&self.entry_path(&place, &key)?)?, &index);
             }
         }
@@ -98,6 +107,11 @@ impl Store {
             }
             lock.remove()?;
         }
+        for partial in &plan.partial {
+            if !self.discard_partial(&partial.place, &partial.key)? {
+                report.busy.push(partial.path.clone());
+            }
+        }
         for dir in &plan.stale {
             remove_if_dead(dir)?;
         }
@@ -122,6 +136,11 @@ impl Store {
         }
         Ok(stale)
     }
+}
+
+/// Whether `--keep what` names this unfinished work, by path or by the beginning of its key.
+fn is_meant(partial: &Partial, what: &str) -> bool {
+    Path::new(what) == partial.path || (!what.is_empty() && partial.key.as_str().starts_with(what))
 }
 
 fn is_dead(dir: &Path) -> Result<bool, StoreError> {

@@ -6,6 +6,7 @@
 //! <place>/<key>/            one entry: its files, `_manifest.json`, `_key.json` (the parameters behind the key)
 //! _tmp/                     what is being made; a lock file beside each says that its maker lives
 //! _locks/                   one lock per key being computed
+//! _partial/<place>/<key>/   checkpoints of a run that is not finished: what it goes on from
 //! _roots/                   the views made with --out: what `gc` keeps
 //! _stat/                    hashes of files outside, remembered by size, times and inode
 //! _store.json               version of this layout
@@ -22,6 +23,7 @@ mod hashes;
 mod inspect;
 mod key;
 mod lineage;
+mod partial;
 mod store;
 mod view;
 
@@ -35,4 +37,5 @@ pub use gc::{GcPlan, GcReport};
 pub use inspect::{CorruptFile, Details, Listed, Verified};
 pub use key::{Key, KeyParams};
 pub use lineage::LineageNode;
+pub use partial::Partial;
 pub use store::{Origin, Store};

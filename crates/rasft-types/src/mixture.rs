@@ -46,4 +46,6 @@ pub struct MixtureRow {
     pub ref_logprob: f32,
     /// Training order.
     pub order: u64,
+    /// Log-probability of each response token under the policy that sampled it, nats; only for `grpo`.
+    pub old_logprobs: Option<Vec<f32>>,
 }

@@ -198,7 +198,7 @@ pub struct MixtureArgs {
     /// Frozen reference, for ref_logprob
     #[arg(long, value_name = "MODEL")]
     pub reference: Option<PathBuf>,
-    /// rasft, or sft: experts alone at weight 1 [default: rasft]
+    /// rasft, sft (experts alone at weight 1), or grpo (usable rollouts, right and wrong, by group advantage) [default: rasft]
     #[arg(long = "for", id = "for", value_name = "OBJECTIVE")]
     #[serde(rename = "for")]
     pub objective: Option<String>,
@@ -297,18 +297,23 @@ impl MixtureArgs {
         let objective = match self.objective.as_deref() {
             None | Some("rasft") => mixture::For::Rasft,
             Some("sft") => mixture::For::Sft,
-            Some(other) => return Err(Failure::usage(format!("--for {other}: expected rasft or sft"))),
+            Some("grpo") => mixture::For::Grpo,
+            Some(other) => return Err(Failure::usage(format!("--for {other}: expected rasft, sft or grpo"))),
         };
         let rollouts = match objective {
             mixture::For::Sft => None,
-            mixture::For::Rasft => Some(mixture::RolloutInputs {
+            mixture::For::Rasft | mixture::For::Grpo => Some(mixture::RolloutInputs {
                 rollouts: required(
                     &self.rollouts,
                     "rollouts",
                     "the rollouts (or --for sft to train on experts alone)",
                 )?,
                 verdicts: required(&self.verdicts, "verdicts", "the rollouts' verdicts")?,
-                solvability: required(&self.solvability, "solvability", "solvability and weights")?,
+                solvability: match objective {
+                    // Its weights are the group's own advantages.
+                    mixture::For::Grpo => None,
+                    _ => Some(required(&self.solvability, "solvability", "solvability and weights")?),
+                },
             }),
         };
         let inputs = mixture::Inputs {

@@ -4,7 +4,7 @@ use super::required;
 use crate::session::Cli;
 use crate::{CommonArgs, Failure};
 use clap::{Args, Parser};
-use rasft_stages::train::{Inputs, Params};
+use rasft_stages::train::{Inputs, LoraParams, Params};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -14,6 +14,9 @@ const EXAMPLES: &str = "Examples:
 
   # the next round goes on with the optimizer's moments and the schedule
   rasft-train --mixture mixture-1 --model checkpoint --continue checkpoint --objective rasft --steps 8 --schedule-steps 16
+
+  # an adapter instead of the whole model, with a checkpoint every 100 steps
+  rasft-train --mixture mixture --model base --lora 16 --lora-targets q_proj,k_proj,v_proj,o_proj --steps 1000 --checkpoint-every 100
 
   # plain supervised fine-tuning for three epochs
   rasft-train --mixture experts --model base --objective sft --epochs 3 --learning-rate 2e-5";
@@ -53,9 +56,15 @@ pub struct TrainArgs {
     #[arg(long = "continue", id = "continue", value_name = "CHECKPOINT")]
     #[serde(rename = "continue")]
     pub continue_from: Option<PathBuf>,
-    /// rasft, sft, dft or profit [default: rasft]
+    /// rasft, sft, dft, profit, sft-kl, asft or grpo [default: rasft]
     #[arg(long)]
     pub objective: Option<String>,
+    /// Frozen model that sft-kl, asft, and grpo with --kl-weight are held to [default with --lora: the model without its adapter]
+    #[arg(long, value_name = "MODEL")]
+    pub reference: Option<PathBuf>,
+    /// Weight of the divergence from the reference [default: 0.1, for grpo 0]
+    #[arg(long)]
+    pub kl_weight: Option<f64>,
     /// Optimizer steps of this run
     #[arg(long, conflicts_with = "epochs")]
     pub steps: Option<u64>,
@@ -110,9 +119,39 @@ pub struct TrainArgs {
     /// Upper end of the clipped inverse ratio [default: 1.2]
     #[arg(long)]
     pub clip_max: Option<f64>,
+    /// grpo: clip token ratios above 1 plus this [default: 0.2, as below; 0.28 is DAPO's]
+    #[arg(long)]
+    pub clip_high: Option<f64>,
     /// global or micro-batch [default: global]
     #[arg(long)]
     pub loss_normalization: Option<String>,
+    /// Train a low-rank adapter of this rank instead of the weights; written as PEFT does
+    #[arg(long, value_name = "RANK")]
+    pub lora: Option<usize>,
+    /// The adapter's scale is this over its rank [default: 16]
+    #[arg(long, value_name = "ALPHA")]
+    pub lora_alpha: Option<f64>,
+    /// Dropout before the adapter [default: 0.05]
+    #[arg(long, value_name = "P")]
+    pub lora_dropout: Option<f64>,
+    /// Modules with an adapter, of q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj [default: q_proj,v_proj]
+    #[arg(long, value_name = "MODULES", value_delimiter = ',')]
+    pub lora_targets: Vec<String>,
+    /// Write a whole model with the adapter in its weights, instead of the adapter
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub merge: Option<bool>,
+    /// Compute activations again in the backward pass instead of keeping them: less memory, a third more time, same bytes
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub gradient_checkpointing: Option<bool>,
+    /// Keep a checkpoint of the unfinished run every N steps: killed, the same command goes on from there
+    #[arg(long, value_name = "N")]
+    pub checkpoint_every: Option<u64>,
+    /// Checkpoints of the unfinished run that are kept [default: 1]
+    #[arg(long, value_name = "K")]
+    pub keep_checkpoints: Option<usize>,
+    /// Also write the metrics as TensorBoard event files
+    #[arg(long, value_name = "DIR")]
+    pub tensorboard: Option<PathBuf>,
     /// Weights of the written checkpoint: f32 or bf16 [default: f32]
     #[arg(long, value_name = "f32|bf16")]
     pub save_dtype: Option<String>,
@@ -138,6 +177,7 @@ impl TrainArgs {
             mixture: self.mixture.clone(),
             model: required(&self.model, "model", "the model to start from")?,
             continue_from: self.continue_from.clone(),
+            reference: self.reference.clone(),
         };
         let d = Params::default();
         let params = Params {
@@ -161,11 +201,38 @@ impl TrainArgs {
             max_grad_norm: self.max_grad_norm.unwrap_or(d.max_grad_norm),
             clip_min: self.clip_min.unwrap_or(d.clip_min),
             clip_max: self.clip_max.unwrap_or(d.clip_max),
+            clip_high: self.clip_high,
+            kl_weight: self.kl_weight,
             loss_normalization: self.loss_normalization.clone().unwrap_or(d.loss_normalization),
             save_dtype: self.save_dtype.clone().unwrap_or(d.save_dtype),
+            lora: self.lora()?,
             seed,
             device,
+            gradient_checkpointing: self.gradient_checkpointing.unwrap_or(d.gradient_checkpointing),
+            checkpoint_every: self.checkpoint_every,
+            keep_checkpoints: self.keep_checkpoints.unwrap_or(d.keep_checkpoints),
+            tensorboard: self.tensorboard.clone(),
         };
         Ok((inputs, params))
+    }
+
+    fn lora(&self) -> Result<Option<LoraParams>, Failure> {
+        let Some(rank) = self.lora else {
+            let given = self.lora_alpha.is_some() || self.lora_dropout.is_some() || self.merge == Some(true);
+            if given || !self.lora_targets.is_empty() {
+                return Err(Failure::usage(
+                    "--lora-alpha, --lora-dropout, --lora-targets and --merge need --lora RANK",
+                ));
+            }
+            return Ok(None);
+        };
+        let d = LoraParams::default();
+        Ok(Some(LoraParams {
+            rank,
+            alpha: self.lora_alpha.unwrap_or(d.alpha),
+            dropout: self.lora_dropout.unwrap_or(d.dropout),
+            targets: if self.lora_targets.is_empty() { d.targets } else { self.lora_targets.clone() },
+            merge: self.merge.unwrap_or(d.merge),
+        }))
     }
 }

@@ -6,7 +6,7 @@ use crate::table::table;
 use rasft_types::{MixtureRow, Route, TrajectorySource};
 
 table! {
-    MixtureRow => "mixture" / 1, "Weighted training trajectories, tokenised.", completed by complete;
+    MixtureRow => "mixture" / 2 reads 1, "Weighted training trajectories, tokenised.", completed by complete;
     trajectory_id: String = String::new(), "32 hex digits; derived from the row's position and tokens when absent";
     problem_id: String = String::new(), "the problem";
     source: TrajectorySource = TrajectorySource::Expert, "expert|rollout: who wrote it";
@@ -21,6 +21,7 @@ table! {
     truncated: bool = false, "the response was cut to fit";
     ref_logprob: f32 = f32::NAN, "mean log-probability per response token under the frozen reference; NaN when absent" in "nats";
     order: u64 = 0, "training order; the row's position when absent";
+    old_logprobs: Option<Vec<f32>> = None, "log-probability of each response token under the policy that sampled it; only for grpo" in "nats";
 }
 
 fn complete(rows: &mut [MixtureRow], foreign: &mut Foreign) {

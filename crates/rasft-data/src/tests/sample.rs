@@ -128,6 +128,7 @@ pub(super) fn mixture(i: usize) -> MixtureRow {
         truncated: false,
         ref_logprob: -0.5,
         order: u64::MAX - i as u64,
+        old_logprobs: (i % 2 == 1).then(|| vec![-0.25, -0.5]),
     }
 }
 

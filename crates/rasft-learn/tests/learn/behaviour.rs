@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 const PLAN: RunPlan = RunPlan { order: Order::AsGiven, batch_size: 4, steps: 3, consumed: 0 };
 
 fn go(trainer: &mut Trainer, rows: &[Trajectory], plan: RunPlan) -> Result<Report, LearnError> {
-    train(trainer, rows, &plan, &AtomicBool::new(false), &mut |_| Ok(()))
+    train(trainer, rows, &plan, &AtomicBool::new(false), &mut |_| Ok::<(), rasft_learn::LearnError>(()))
 }
 
 fn objective(name: &str) -> TrainerParams {
@@ -155,4 +155,67 @@ fn the_longest_trajectory_a_model_can_predict_is_trained() {
     rows[0].input_ids = (0..65).map(|i| i % 61).collect();
     let metrics = go(&mut tiny_trainer(params()), &rows, RunPlan { steps: 1, batch_size: 1, ..PLAN }).unwrap().metrics;
     assert_eq!(metrics[0].tokens, 65);
+}
+
+/// Rollouts of the tiny model itself, moved by what a few steps of training might.
+fn sampled(n: usize) -> Vec<Trajectory> {
+    let mut rows = trajectories(n);
+    let decoder = tiny_decoder();
+    for (i, t) in rows.iter_mut().enumerate() {
+        t.weight = [1.2, -0.8, 0.4][i % 3];
+        let packed = rasft_model::Packed::from_sequences(&[&t.input_ids[..t.input_ids.len() - 1]]);
+        let hidden = decoder.hidden(&packed).unwrap().narrow(0, t.prompt_len - 1, t.response_len()).unwrap();
+        let logprobs = decoder.token_logprobs(&hidden.contiguous().unwrap(), &t.input_ids[t.prompt_len..]).unwrap();
+        let moved = |(j, lp): (usize, f32)| lp + [0.04, -0.07, 0.5, -0.6, 0.1][(i + j) % 5];
+        t.old_logprobs = logprobs.to_vec1::<f32>().unwrap().into_iter().enumerate().map(moved).collect();
+    }
+    rows
+}
+
+/// As for the other objectives: with ratios away from the kinks the loss climbs by the norm of its gradient.
+#[test]
+fn grpo_climbs_along_its_gradient() {
+    let rows = sampled(9);
+    let params = TrainerParams { learning_rate: 0.0, ..objective("grpo") };
+    let mut trainer = tiny_trainer(params);
+    let batch: Vec<&Trajectory> = rows.iter().collect();
+    let step = trainer.step(&batch).unwrap();
+    assert!(step.clip_low_fraction > 0.0 && step.clip_high_fraction > 0.0, "{step:?}");
+    let norm = step.grad_norm;
+    let gradient: Vec<Vec<f32>> = trainer.gradients().map(|(_, g)| g.to_vec()).collect();
+    let start: Vec<Tensor> =
+        trainer.decoder().parameters().iter().map(|(_, var)| var.as_tensor().copy().unwrap().detach()).collect();
+    let epsilon = 1e-3;
+    let mut loss_at = |distance: f64| {
+        for (((_, var), at), g) in trainer.decoder().parameters().iter().zip(&start).zip(&gradient) {
+            let along = (Tensor::from_slice(g, at.shape(), at.device()).unwrap() * (distance / norm)).unwrap();
+            var.set(&(at + along).unwrap()).unwrap();
+        }
+        trainer.step(&batch).unwrap().loss
+    };
+    let slope = (loss_at(epsilon) - loss_at(-epsilon)) / (2.0 * epsilon);
+    assert!((slope / norm - 1.0).abs() < 0.02, "slope {slope}, norm {norm}");
+}
+
+#[test]
+fn grpo_makes_good_rollouts_likelier_than_bad_ones() {
+    let mut rows = sampled(6);
+    let before = score(&tiny_decoder(), &rows, 1000).unwrap();
+    rows.iter_mut().enumerate().for_each(|(i, t)| t.weight = if i < 3 { 1.0 } else { -1.0 });
+    let mut trainer = tiny_trainer(TrainerParams { learning_rate: 1e-3, ..objective("grpo") });
+    go(&mut trainer, &rows, RunPlan { batch_size: 6, steps: 10, ..PLAN }).unwrap();
+    let after = score(trainer.decoder(), &rows, 1000).unwrap();
+    let gain = |from: usize| (from..from + 3).map(|i| after[i].mean_logprob - before[i].mean_logprob).sum::<f32>();
+    assert!(gain(0) > 0.02 && gain(3) < -0.02, "{} {}", gain(0), gain(3));
+}
+
+#[test]
+fn grpo_needs_the_behaviour_policy() {
+    let mut rows = sampled(4);
+    rows[2].old_logprobs.pop();
+    let message = go(&mut tiny_trainer(objective("grpo")), &rows, PLAN).unwrap_err().to_string();
+    assert!(message.contains("trajectory 2 (t2)") && message.contains("--for grpo"), "{message}");
+    rows[2].old_logprobs.push(f32::NAN);
+    let message = go(&mut tiny_trainer(objective("grpo")), &rows, PLAN).unwrap_err().to_string();
+    assert!(message.contains("old_logprobs holds NaN"), "{message}");
 }

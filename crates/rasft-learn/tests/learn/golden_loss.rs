@@ -76,7 +76,7 @@ impl<'a> Case<'a> {
             let values = floats(&logprobs);
             let weights = numbers(&self.json["advantages"]);
             let sequences: Vec<Sequence> = (self.split(&values).into_iter().zip(weights).zip(reference))
-                .map(|((logprobs, weight), ref_logprob)| Sequence { logprobs, weight, ref_logprob })
+                .map(|((logprobs, weight), ref_logprob)| Sequence { logprobs, weight, ref_logprob, old_logprobs: &[] })
                 .collect();
             let terms = mean_terms(objective, &sequences);
             let n = n_counted(&terms) as f64;

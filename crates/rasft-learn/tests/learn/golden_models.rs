@@ -74,6 +74,7 @@ fn rows_of(micro: &Value) -> Vec<Trajectory> {
             prompt_len,
             weight: weights[b],
             ref_logprob: f32::NAN,
+            old_logprobs: Vec::new(),
         }
     };
     (0..lengths.len()).map(row).collect()

@@ -1,5 +1,6 @@
 //! Training as a whole: against recorded oracles, against itself cut differently, stopped and continued.
 
+mod adapters;
 mod behaviour;
 mod golden_loss;
 mod golden_models;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const PLAN: RunPlan = RunPlan { order: Order::Shuffled { seed: 3 }, batch_size: 4, steps: 6, consumed: 0 };
 
 fn go(trainer: &mut Trainer, rows: &[Trajectory], plan: RunPlan) -> Report {
-    train(trainer, rows, &plan, &AtomicBool::new(false), &mut |_| Ok(())).unwrap()
+    train(trainer, rows, &plan, &AtomicBool::new(false), &mut |_| Ok::<(), LearnError>(())).unwrap()
 }
 
 /// A base model directory with something to copy.
@@ -147,7 +147,7 @@ fn cancelling_stops_between_steps_and_the_observer_sees_every_step() {
         assert_eq!(done.trainer.optimizer().step, done.metrics.step);
         seen.push((done.metrics.step, done.consumed));
         cancel.store(done.metrics.step == 3, Ordering::Relaxed);
-        Ok(())
+        Ok::<(), LearnError>(())
     })
     .unwrap();
     assert_eq!(seen, [(1, 4), (2, 8), (3, 12)]);

@@ -121,6 +121,7 @@ pub fn trajectories(n: usize) -> Vec<Trajectory> {
             prompt_len,
             weight: 0.1 + below(10) as f64 / 10.0,
             ref_logprob: -3.0 - below(20) as f32 / 10.0,
+            old_logprobs: Vec::new(),
         }
     };
     (0..n).map(row).collect()

@@ -7,6 +7,7 @@ use super::rope_tables::RopeTables;
 use crate::cache::KvCache;
 use crate::config::DecoderConfig;
 use crate::error::ModelError;
+use crate::lora::Masks;
 use crate::ops;
 use crate::packed::{Packed, Span};
 use crate::weights::{EMBEDDING, LM_HEAD};
@@ -113,7 +114,7 @@ impl Network {
     }
 
     pub(super) fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError> {
-        let [logits] = self.head.apply(hidden)?;
+        let [logits] = self.head.apply(hidden, None)?;
         Ok(logits)
     }
 
@@ -124,17 +125,18 @@ impl Network {
         rope: &RopeTables,
         batch: &Packed,
         past: &mut impl Past,
+        masks: Option<&Masks<'_>>,
     ) -> Result<Tensor, ModelError> {
         let positions = batch.positions();
         let (cos, sin) = rope.up_to(batch.spans.iter().map(|s| s.past + s.len).max().unwrap_or(0))?;
-        let place = Place { cos, sin, positions, spans: &batch.spans };
+        let place = Place { cos, sin, positions, spans: &batch.spans, masks };
         let mut x = ops::embedding(&self.embedding, &batch.ids)?; // (T, D)
         for (layer, block) in self.blocks.iter().enumerate() {
             let normed = ops::rms_norm(&x, &block.input_norm, config.rms_norm_eps)?;
             x = (x + block.attention(&normed, config, &place, layer, past)?)?;
             let normed = ops::rms_norm(&x, &block.post_norm, config.rms_norm_eps)?;
-            let [gate, up] = block.gate_up.apply(&normed)?; // (T, I)
-            let [down] = block.down.apply(&ops::swiglu(&gate, &up)?)?;
+            let [gate, up] = block.gate_up.apply(&normed, masks)?; // (T, I)
+            let [down] = block.down.apply(&ops::swiglu(&gate, &up)?, masks)?;
             x = (x + down)?;
         }
         Ok(ops::rms_norm(&x, &self.norm, config.rms_norm_eps)?)
@@ -147,6 +149,8 @@ struct Place<'a> {
     sin: Tensor,
     positions: Vec<u32>,
     spans: &'a [Span],
+    /// What an adapter's dropout leaves of its inputs; only in training.
+    masks: Option<&'a Masks<'a>>,
 }
 
 impl Block {
@@ -167,13 +171,13 @@ impl Block {
             };
             ops::rope(&y, &place.cos, &place.sin, &place.positions)
         };
-        let [q, k, v] = self.qkv.apply(x)?;
+        let [q, k, v] = self.qkv.apply(x, place.masks)?;
         let q = turned(heads(q, config.n_heads)?, &self.q_norm)?;
         let k = turned(heads(k, config.n_kv_heads)?, &self.k_norm)?;
         let v = heads(v, config.n_kv_heads)?;
         let scale = (1.0 / (head_dim as f64).sqrt()) as f32;
         let mixed = past.attend(layer, &q, &k, &v, place.spans, scale)?;
-        let [out] = self.o.apply(&mixed.reshape((n_tokens, config.q_dim()))?)?;
+        let [out] = self.o.apply(&mixed.reshape((n_tokens, config.q_dim()))?, place.masks)?;
         Ok(out)
     }
 }

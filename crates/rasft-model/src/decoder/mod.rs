@@ -12,10 +12,12 @@ use crate::cache::KvCache;
 use crate::config::DecoderConfig;
 use crate::dir::ModelDir;
 use crate::error::ModelError;
+use crate::lora::Masks;
 use crate::ops;
 use crate::packed::{Packed, Span};
 use crate::weights::{self, WeightsDtype};
 
+mod adapted;
 mod block;
 mod init;
 mod projection;
@@ -23,6 +25,7 @@ pub mod recorded;
 mod rope_tables;
 mod save;
 
+pub use adapted::AdapterFrom;
 use block::Network;
 use projection::{Form, Source};
 use rope_tables::RopeTables;
@@ -74,6 +77,8 @@ pub struct Decoder {
     detached: Network,
     rope: RopeTables,
     device: Device,
+    /// The adapter that trains instead of the weights, if there is one.
+    lora: Option<adapted::Lora>,
 }
 
 impl Decoder {
@@ -85,6 +90,10 @@ impl Decoder {
         check_dtype(options)?;
         let config = dir.config()?;
         let parameters = weights::load(dir, &config, &options.device)?;
+        if let Some(adapter) = dir.adapter() {
+            let matrices = adapter.load(&config, &options.device)?;
+            crate::lora::merge(&parameters, &matrices, adapter.lora.scale())?;
+        }
         Self::assemble(config, parameters, options)
     }
 
@@ -113,7 +122,7 @@ impl Decoder {
             Trainable::No => (network(parameters, Form::Detached)?, None, Vec::new()),
         };
         let rope = RopeTables::new(&config, &options.device)?;
-        Ok(Self { config, parameters, tracked, detached, rope, device: options.device.clone() })
+        Ok(Self { config, parameters, tracked, detached, rope, device: options.device.clone(), lora: None })
     }
 
     /// What the computation depends on.
@@ -158,9 +167,13 @@ impl Decoder {
     /// The batch is empty, a span has a past, a token is not in the vocabulary, or a sequence is longer than
     /// `max_position_embeddings`.
     pub fn hidden(&self, batch: &Packed) -> Result<Tensor, ModelError> {
+        self.hidden_masked(batch, None)
+    }
+
+    fn hidden_masked(&self, batch: &Packed, masks: Option<&Masks<'_>>) -> Result<Tensor, ModelError> {
         self.check_whole(batch)?;
         let network = self.network();
-        network.forward(&self.config, &self.rope, batch, &mut block::Uncached)
+        network.forward(&self.config, &self.rope, batch, &mut block::Uncached, masks)
     }
 
     /// Hidden states after the final norm of new tokens, whose predecessors are in the cache; never differentiable.
@@ -175,7 +188,7 @@ impl Decoder {
     pub fn hidden_cached(&self, batch: &Packed, cache: &mut KvCache) -> Result<Tensor, ModelError> {
         self.check_batch(batch)?;
         check_slots(batch, cache)?;
-        let hidden = self.detached.forward(&self.config, &self.rope, batch, &mut block::Cached(cache))?;
+        let hidden = self.detached.forward(&self.config, &self.rope, batch, &mut block::Cached(cache), None)?;
         for span in &batch.spans {
             cache.set_len(span.slot, span.past + span.len);
         }

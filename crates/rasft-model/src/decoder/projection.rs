@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use candle_core::{Tensor, Var};
 
 use crate::error::ModelError;
+use crate::lora::{LowRank, Masks, peft_name};
 use crate::ops::{self, PackedWeight};
 
 /// What is made of the parameters.
@@ -25,17 +26,36 @@ pub(super) enum Form {
 pub(super) struct Source {
     by_name: BTreeMap<String, Var>,
     form: Form,
+    /// Matrices of an adapter under their PEFT names, and its scale; the other parameters are frozen then.
+    adapter: Option<(BTreeMap<String, Var>, f64)>,
 }
 
 impl Source {
     pub(super) fn new(parameters: Vec<(String, Var)>, form: Form) -> Self {
-        Self { by_name: parameters.into_iter().collect(), form }
+        Self { by_name: parameters.into_iter().collect(), form, adapter: None }
+    }
+
+    /// Adds an adapter beside the parameters.
+    pub(super) fn with_adapter(mut self, parameters: Vec<(String, Var)>, scale: f64) -> Self {
+        self.adapter = Some((parameters.into_iter().collect(), scale));
+        self
     }
 
     /// A parameter that not every config has.
     pub(super) fn find(&mut self, name: &str) -> Option<Tensor> {
         let var = self.by_name.remove(name)?;
-        Some(if self.form == Form::Tracked { var.as_tensor().clone() } else { var.as_detached_tensor() })
+        let trains = self.form == Form::Tracked && self.adapter.is_none();
+        Some(if trains { var.as_tensor().clone() } else { var.as_detached_tensor() })
+    }
+
+    /// The adapter of a module, if it has one.
+    fn low_rank(&self, module: &str) -> Option<LowRank> {
+        let (by_name, scale) = self.adapter.as_ref()?;
+        let matrix = |which| {
+            let var = by_name.get(&peft_name(module, which))?;
+            Some(if self.form == Form::Tracked { var.as_tensor().clone() } else { var.as_detached_tensor() })
+        };
+        Some(LowRank { a: matrix('A')?, b: matrix('B')?, scale: *scale, module: module.to_owned() })
     }
 
     /// A parameter every config has.
@@ -49,14 +69,15 @@ impl Source {
         for name in names {
             let prefix = format!("model.layers.{layer}.{name}");
             let weight = self.get(&format!("{prefix}.weight"))?;
-            stored.push(Stored { weight, bias: self.find(&format!("{prefix}.bias")) });
+            let (bias, low_rank) = (self.find(&format!("{prefix}.bias")), self.low_rank(&prefix));
+            stored.push(Stored { weight, bias, low_rank });
         }
         self.arrange(stored)
     }
 
     /// The output projection: its weight (V, D) and the map.
     pub(super) fn head(&mut self, weight: &Tensor) -> Result<Projections, ModelError> {
-        self.arrange(vec![Stored { weight: weight.clone(), bias: None }])
+        self.arrange(vec![Stored { weight: weight.clone(), bias: None, low_rank: None }])
     }
 
     fn arrange(&self, stored: Vec<Stored>) -> Result<Projections, ModelError> {
@@ -92,15 +113,31 @@ pub(super) enum Projections {
 pub(super) struct Stored {
     weight: Tensor,
     bias: Option<Tensor>,
+    low_rank: Option<LowRank>,
+}
+
+impl Stored {
+    /// `x·Wᵀ + b`, and `s·(dropout(x)·Aᵀ)·Bᵀ` where there is an adapter.
+    fn apply(&self, x: &Tensor, masks: Option<&Masks<'_>>) -> candle_core::Result<Tensor> {
+        let y = ops::linear(x, &self.weight, self.bias.as_ref())?;
+        let Some(LowRank { a, b, scale, module }) = &self.low_rank else { return Ok(y) };
+        let inner = match masks {
+            Some(masks) => ops::linear(&masks.apply(x, module)?, a, None)?,
+            None => ops::linear(x, a, None)?,
+        }; // (T, r)
+        y + (ops::linear(&inner, b, None)? * *scale)?
+    }
 }
 
 impl Projections {
     /// (T, K) → one (T, N_i) for each of the `M` maps.
-    pub(super) fn apply<const M: usize>(&self, x: &Tensor) -> candle_core::Result<[Tensor; M]> {
+    pub(super) fn apply<const M: usize>(
+        &self,
+        x: &Tensor,
+        masks: Option<&Masks<'_>>,
+    ) -> candle_core::Result<[Tensor; M]> {
         let outputs: Vec<Tensor> = match self {
-            Self::Stored(maps) => {
-                maps.iter().map(|m| ops::linear(x, &m.weight, m.bias.as_ref())).collect::<Result<_, _>>()?
-            }
+            Self::Stored(maps) => maps.iter().map(|map| map.apply(x, masks)).collect::<Result<_, _>>()?,
             Self::Packed { weight, bias, sizes } => {
                 let joint = ops::linear_packed(x, weight, bias.as_ref())?; // (T, ΣN)
                 split(joint, sizes)?

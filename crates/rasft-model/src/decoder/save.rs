@@ -28,7 +28,7 @@ pub(super) fn side_files(
     dtype: WeightsDtype,
 ) -> Result<(), ModelError> {
     let mut json = match source {
-        Some(source) => read_json(&source.path().join("config.json"))?,
+        Some(source) => read_json(&source.base_path().join("config.json"))?,
         None => config.to_hf_json(),
     };
     if let Value::Object(fields) = &mut json {
@@ -39,7 +39,11 @@ pub(super) fn side_files(
     }
     let text = format!("{json:#}\n");
     rasft_fs::write_atomic(&dir.join("config.json"), text.as_bytes())?;
-    let Some(source) = source else { return Ok(()) };
+    source.map_or(Ok(()), |source| text_files(dir, source))
+}
+
+/// Copies the text side of `source`.
+pub(super) fn text_files(dir: &Path, source: &ModelDir) -> Result<(), ModelError> {
     for name in COPIED {
         if let Some(path) = source.find(name) {
             let bytes = std::fs::read(&path).map_err(ModelError::io(&path))?;

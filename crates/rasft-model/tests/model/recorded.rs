@@ -172,11 +172,11 @@ fn requests_that_do_not_fit_are_refused() {
     };
     assert!(record(&decoder, |c| c.predictions.rows[3] = 88).contains("row 88 predicts, the batch has 88"));
     assert!(record(&decoder, |c| c.predictions.targets[3] = 97).contains("target 97"));
-    assert!(record(&decoder, |c| drop(c.predictions.targets.pop())).contains("74 rows predict 73 targets"));
+    assert!(record(&decoder, |c| c.predictions.targets.truncate(73)).contains("74 rows predict 73 targets"));
     assert!(record(&decoder, |c| c.batch.spans[1].past = 1).contains("1 cached tokens"));
     let frozen = tiny_decoder("llama", &LoadOptions::default());
     assert!(!frozen.can_record());
-    assert!(record(&frozen, |_| ()).contains("trainable in f32 on the CPU"));
+    assert!(record(&frozen, |_| ()).contains("all weights trainable"));
     let mut pool = Pool::default();
     let recording = decoder.record(&case.batch, case.predictions.clone(), Activations::Kept, &mut pool).unwrap();
     let refused = decoder.backward(recording, &case.dlogprobs, None, (&mut [], Sums::Begin), &mut pool);

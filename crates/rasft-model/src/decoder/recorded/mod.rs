@@ -105,11 +105,11 @@ impl Recording {
 }
 
 impl Decoder {
-    /// Whether [`Decoder::record`] works: all parameters are trained, in f32 on the CPU.
+    /// Whether [`Decoder::record`] works: all weights are trained, no adapter, in f32 on the CPU.
     #[must_use]
     pub fn can_record(&self) -> bool {
         let f32_on_cpu = |var: &candle_core::Var| var.device().is_cpu() && var.dtype() == DType::F32;
-        self.tracked.is_some() && self.parameters.iter().all(|(_, var)| f32_on_cpu(var))
+        self.tracked.is_some() && self.lora.is_none() && self.parameters.iter().all(|(_, var)| f32_on_cpu(var))
     }
 
     /// Log-probabilities of the targets, with what [`Decoder::backward`] needs.
@@ -266,7 +266,7 @@ impl Decoder {
 /// All weights, locked for reading.
 fn locked(decoder: &Decoder) -> Result<Vec<(impl Deref<Target = Storage>, &Layout)>, ModelError> {
     if !decoder.can_record() {
-        return Err(ModelError::Request("a recorded pass needs a decoder that is trainable in f32 on the CPU".into()));
+        return Err(ModelError::Request("a recorded pass needs all weights trainable, in f32 on the CPU".into()));
     }
     Ok(decoder.parameters.iter().map(|(_, var)| var.as_tensor().storage_and_layout()).collect())
 }

@@ -1,0 +1,99 @@
+//! How much memory a run takes at least, known before the first step.
+
+use crate::batch::{MicroBatching, Trajectory};
+use rasft_model::{Activations, DecoderConfig};
+
+/// Bytes of an f32.
+const F32: u64 = 4;
+
+/// Bytes, by what they hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryNeed {
+    /// All weights, frozen ones and the reference's included.
+    pub weights: u64,
+    /// Gradients of what trains.
+    pub gradients: u64,
+    /// First and second moments of what trains.
+    pub moments: u64,
+    /// Activations kept for the backward pass of the largest micro-batch.
+    pub activations: u64,
+    /// Tokens of that micro-batch.
+    pub tokens: u64,
+}
+
+/// What is differentiated, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passes {
+    /// All weights.
+    Full(Activations),
+    /// An adapter.
+    Adapter,
+}
+
+impl MemoryNeed {
+    /// A lower bound for a run.
+    ///
+    /// Kept are, per layer and token, two vectors of the hidden size, two of q's, two of k's and two of the MLP's (two more of
+    /// q's and k's where those have norms); recomputed, one of the hidden size, and one layer as if kept. An adapter's
+    /// backward pass needs the inputs of each map, norm and product: six of the hidden size, three of each other.
+    ///
+    /// # Shapes
+    /// `n_weights` scalars in all models in memory, of which `n_trained` train.
+    pub fn of(config: &DecoderConfig, n_weights: u64, n_trained: u64, tokens: u64, passes: Passes) -> Self {
+        let (d, q, kv, ff) = (config.hidden_size, config.q_dim(), config.kv_dim(), config.intermediate_size);
+        let norms = if config.qk_norm { q + kv } else { 0 };
+        let kept = 2 * (d + q + kv + ff) + norms;
+        let per_token = match passes {
+            Passes::Adapter => (6 * d + 3 * (q + kv + ff)) * config.n_layers,
+            Passes::Full(Activations::Kept) => kept * config.n_layers,
+            Passes::Full(Activations::Recomputed) => d * config.n_layers + kept,
+        };
+        Self {
+            weights: F32 * n_weights,
+            gradients: F32 * n_trained,
+            moments: 2 * F32 * n_trained,
+            activations: F32 * tokens * per_token as u64,
+            tokens,
+        }
+    }
+
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.gradients + self.moments + self.activations
+    }
+}
+
+/// Most tokens that one micro-batch of these rows can hold.
+pub fn largest_micro_batch(rows: &[Trajectory], cut: MicroBatching, batch_size: usize) -> u64 {
+    let mut lens: Vec<u64> = rows.iter().map(|t| t.input_ids.len() as u64).collect();
+    lens.sort_unstable_by(|a, b| b.cmp(a));
+    let longest = |n: usize| lens.iter().cycle().take(if lens.is_empty() { 0 } else { n }).sum::<u64>();
+    match cut {
+        MicroBatching::Sequences(n) => longest(n.min(batch_size)),
+        MicroBatching::Tokens(budget) => longest(batch_size).min(longest(1).max(budget as u64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_micro_batch_follows_the_cut() {
+        let row = |n: usize| Trajectory {
+            id: String::new(),
+            input_ids: vec![0; n],
+            prompt_len: 1,
+            weight: 1.0,
+            ref_logprob: 0.0,
+            old_logprobs: Vec::new(),
+        };
+        let rows = [row(3), row(9), row(5)];
+        assert_eq!(largest_micro_batch(&rows, MicroBatching::Sequences(2), 8), 14);
+        assert_eq!(largest_micro_batch(&rows, MicroBatching::Sequences(8), 1), 9);
+        assert_eq!(largest_micro_batch(&rows, MicroBatching::Tokens(4), 8), 9);
+        assert_eq!(largest_micro_batch(&rows, MicroBatching::Tokens(12), 8), 12);
+        assert_eq!(largest_micro_batch(&rows, MicroBatching::Tokens(1000), 2), 14);
+        assert_eq!(largest_micro_batch(&[], MicroBatching::Sequences(2), 8), 0);
+    }
+}

@@ -1,0 +1,235 @@
+//! Where a run starts: the model or the adapter on it, the optimizer it takes over, and the reference it is held to.
+
+use super::resume::Left;
+use super::settings::{Params, Settings};
+use super::{Inputs, memory};
+use crate::adapter::BASE;
+use crate::job::Job;
+use crate::policy::{Policy, parse_device, verify_files};
+use crate::{Ctx, Error};
+use rasft_data::MANIFEST_FILE;
+use rasft_learn::{
+    Activations, AdamW, MemoryNeed, Passes, STATE_FILE, TRAINER_FILE, Trainer, TrainerState, load_state, read_place,
+    save_checkpoint, save_merged,
+};
+use rasft_model::{
+    Adapter, AdapterFrom, Decoder, DecoderConfig, LoadOptions, LoraConfig, ModelDir, Tokenizer, WeightsDtype,
+};
+use std::path::{Path, PathBuf};
+
+/// Opened and named, but not yet in memory.
+pub(super) struct Start {
+    model: Policy,
+    config: DecoderConfig,
+    weights: Weights,
+    merge: bool,
+    reference: Option<Policy>,
+    continue_from: Option<PathBuf>,
+    options: LoadOptions,
+    seed: u64,
+}
+
+/// What trains, and from where.
+enum Weights {
+    /// All of it, from random values.
+    Scratch,
+    /// All of it.
+    All,
+    /// An adapter on the frozen weights of `base`; a fresh one unless the model is an adapter already.
+    Adapter { base: ModelDir, lora: LoraConfig },
+}
+
+impl Start {
+    /// Opens every input and names it in the key; reads no weights.
+    pub fn open(
+        ctx: &Ctx,
+        job: &mut Job,
+        inputs: &Inputs,
+        params: &Params,
+        settings: &Settings,
+    ) -> Result<Self, Error> {
+        let model = if params.from_scratch {
+            Policy::open_without_weights(&inputs.model, ctx)?
+        } else {
+            Policy::open(&inputs.model, ctx)?
+        };
+        job.input("model", model.input_hash(), &inputs.model);
+        if let Some(path) = &inputs.continue_from {
+            job.input("continue", &optimizer_hash(ctx, path)?, path);
+        }
+        let weights = match &settings.lora {
+            Some(lora) => adapted(ctx, job, &model, lora)?,
+            None if params.from_scratch => Weights::Scratch,
+            None => Weights::All,
+        };
+        let own_reference = matches!(weights, Weights::Adapter { .. });
+        let reference = match (&inputs.reference, settings.trainer.objective.kl_weight()) {
+            (Some(path), Some(_)) => Some(job.policy(ctx, "reference", path)?),
+            (None, Some(_)) if !own_reference => {
+                return Err(Error::usage(format!(
+                    "missing --reference: objective {} is held to a frozen model\nhint: give the model that the experiment started from",
+                    params.objective
+                )));
+            }
+            (Some(_), None) => {
+                tracing::warn!("--reference is not used: objective {} compares with no model", params.objective);
+                None
+            }
+            _ => None,
+        };
+        let options = LoadOptions { device: parse_device(params.device.as_deref())?, ..LoadOptions::trainable() };
+        Ok(Self {
+            config: model.dir().config()?,
+            model,
+            weights,
+            merge: params.lora.as_ref().is_some_and(|lora| lora.merge),
+            reference,
+            continue_from: inputs.continue_from.clone(),
+            options,
+            seed: params.seed,
+        })
+    }
+
+    /// What the computation depends on.
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    /// Refuses a mixture that another tokenizer made; a model without one is taken at its word.
+    pub fn check_tokenizer(&self, mixture: &Path, expected: Option<&str>) -> Result<(), Error> {
+        let (Some(expected), Some(_)) = (expected, self.model.dir().find("tokenizer.json")) else { return Ok(()) };
+        let actual = Tokenizer::from_dir(self.model.dir())?.content_hash().to_owned();
+        if actual == expected {
+            return Ok(());
+        }
+        Err(Error::bad_input(format!(
+            "{}: it was made with another tokenizer than the model has (expected {expected}, the model's is {actual})\nhint: run `rasft-score mixture --model` with this model",
+            mixture.display()
+        )))
+    }
+
+    /// Refuses to begin what does not fit into memory.
+    pub fn check_memory(&self, tokens: u64, activations: Activations) -> Result<(), Error> {
+        let n = self.config.n_parameters() as u64;
+        let (trained, adapter) = match &self.weights {
+            Weights::Adapter { lora, .. } => {
+                let shapes = rasft_model::lora::lora_shapes(&self.config, lora);
+                (shapes.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum(), true)
+            }
+            _ => (n, false),
+        };
+        let of_reference = match &self.reference {
+            Some(reference) => reference.dir().config()?.n_parameters() as u64,
+            None => 0,
+        };
+        let weights = n + of_reference + if adapter { trained } else { 0 };
+        let passes = if adapter { Passes::Adapter } else { Passes::Full(activations) };
+        let need = MemoryNeed::of(&self.config, weights, trained, tokens, passes);
+        if self.options.device.is_cpu() { memory::check(&need, memory::available(), passes) } else { Ok(()) }
+    }
+
+    /// The trainer at the beginning of the run, or where it was left.
+    pub fn trainer(&self, settings: &Settings, steps: u64, left: Option<&Left>) -> Result<Trainer, Error> {
+        let before = match &self.continue_from {
+            None => 0,
+            Some(path) => {
+                verify_files(path, &|_| true)?;
+                read_place(path)?.step
+            }
+        };
+        let params = settings.trainer(steps, before);
+        self.model.verify()?;
+        let decoder = self.decoder(left)?;
+        let optimizer: Option<AdamW> = match left.map(|left| &left.dir).or(self.continue_from.as_ref()) {
+            None => None,
+            Some(dir) => Some(load_state(dir, &decoder, params.adamw)?.0),
+        };
+        let own_reference = if params.objective.kl_weight().is_some() { decoder.without_adapter()? } else { None };
+        let mut trainer = Trainer::new(decoder, params).with_seed(self.seed);
+        if let Some(optimizer) = optimizer {
+            trainer.restore(optimizer);
+        }
+        Ok(match (&self.reference, own_reference) {
+            (Some(reference), _) => {
+                let options = LoadOptions { device: self.options.device.clone(), ..LoadOptions::default() };
+                reference.verify()?;
+                trainer.with_reference(Decoder::load(reference.dir(), &options)?)?
+            }
+            (None, Some(base)) => trainer.with_reference(base)?,
+            (None, None) => trainer,
+        })
+    }
+
+    fn decoder(&self, left: Option<&Left>) -> Result<Decoder, Error> {
+        let options = &self.options;
+        Ok(match (&self.weights, left) {
+            (Weights::Adapter { base, lora }, Some(left)) => {
+                let adapter = Adapter::open(&left.dir)?;
+                Decoder::load_with_adapter(base, lora, AdapterFrom::Files(&adapter), options)?
+            }
+            (Weights::Adapter { base, lora }, None) => {
+                let from = self.model.dir().adapter().map_or(AdapterFrom::Seed(self.seed), AdapterFrom::Files);
+                Decoder::load_with_adapter(base, lora, from, options)?
+            }
+            (_, Some(left)) => Decoder::load(&ModelDir::open(&left.dir)?, options)?,
+            (Weights::Scratch, None) => Decoder::init(&self.config, self.seed, options)?,
+            (Weights::All, None) => Decoder::load(self.model.dir(), options)?,
+        })
+    }
+
+    /// Writes the finished checkpoint.
+    pub fn save(&self, dir: &Path, trainer: &Trainer, place: &TrainerState, dtype: WeightsDtype) -> Result<(), Error> {
+        let (decoder, source) = (trainer.decoder(), self.model.dir());
+        if self.merge {
+            return Ok(save_merged(dir, decoder, source, dtype, place)?);
+        }
+        Ok(save_checkpoint(dir, decoder, source, dtype, trainer.optimizer(), place)?)
+    }
+
+    /// Writes a checkpoint of the unfinished run, from which [`Start::trainer`] goes on to the last bit.
+    pub fn keep(&self, dir: &Path, trainer: &Trainer, place: &TrainerState) -> Result<(), Error> {
+        let (decoder, source) = (trainer.decoder(), self.model.dir());
+        Ok(save_checkpoint(dir, decoder, source, WeightsDtype::F32, trainer.optimizer(), place)?)
+    }
+}
+
+/// The frozen base of an adapter run, named among the inputs so that the adapter can find it again.
+fn adapted(ctx: &Ctx, job: &mut Job, model: &Policy, lora: &LoraConfig) -> Result<Weights, Error> {
+    if let Some(adapter) = model.dir().adapter()
+        && (adapter.lora.rank, adapter.lora.alpha, &adapter.lora.targets, adapter.lora.rank_stabilised)
+            != (lora.rank, lora.alpha, &lora.targets, lora.rank_stabilised)
+    {
+        return Err(Error::usage(format!(
+            "--lora: the adapter {} has rank {}, alpha {} and targets {}\nhint: give the same, or leave --lora out to train the whole model",
+            adapter.path.display(),
+            adapter.lora.rank,
+            adapter.lora.alpha,
+            adapter.lora.targets.join(",")
+        )));
+    }
+    let path = model.dir().base_path();
+    let absolute =
+        std::fs::canonicalize(path).map_err(|e| Error::runtime(format!("cannot resolve {}: {e}", path.display())))?;
+    let base = Policy::identify(ModelDir::open(path)?, path, ctx.store)?;
+    job.input(BASE, base.input_hash(), &absolute);
+    Ok(Weights::Adapter { base: ModelDir::open(path)?, lora: lora.clone() })
+}
+
+/// The hash under which a checkpoint's optimizer enters the key: its manifest's, or that of its files.
+fn optimizer_hash(ctx: &Ctx, path: &Path) -> Result<String, Error> {
+    for name in [STATE_FILE, TRAINER_FILE] {
+        if !path.join(name).is_file() {
+            return Err(Error::bad_input(format!(
+                "--continue {}: there is no {name}\nhint: give a checkpoint directory that rasft-train wrote",
+                path.display()
+            )));
+        }
+    }
+    if path.join(MANIFEST_FILE).exists() {
+        return Ok(ctx.store.input_ref(path)?.hash);
+    }
+    let mut names = super::file_names(path)?;
+    names.retain(|name| name == TRAINER_FILE || name.ends_with(".safetensors"));
+    let files: Vec<(String, PathBuf)> = names.iter().map(|name| (name.clone(), path.join(name))).collect();
+    Ok(ctx.store.files_hash(&files)?)
+}

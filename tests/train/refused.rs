@@ -1,0 +1,146 @@
+//! What cannot be trained is refused before the first step: file, row and remedy, or the flag.
+
+use crate::fixture::{Setting, VOCAB, rows, write};
+use crate::support::quickstart_model;
+use rasft_types::MixtureRow;
+use serde_json::{Value, json};
+
+#[test]
+fn rows_are_named_by_file_and_row() {
+    let setting = Setting::new(2);
+    let cases: [(&str, fn(&mut MixtureRow), &[&str]); 7] = [
+        ("vocabulary", |r| r.input_ids[1] = VOCAB, &["token 97", "vocabulary of 97", "tokenizer"]),
+        ("prompt", |r| r.prompt_len = r.input_ids.len() as u32, &["prompt_len"]),
+        ("no prompt", |r| r.prompt_len = 0, &["prompt_len is 0"]),
+        ("weight", |r| r.weight = f64::NAN, &["weight is NaN"]),
+        ("infinite", |r| r.weight = f64::INFINITY, &["weight is inf"]),
+        ("reference", |r| r.ref_logprob = f32::NAN, &["ref_logprob is NaN", "--reference"]),
+        ("context", |r| r.input_ids = vec![3; 70], &["70 tokens", "max_position_embeddings 64", "--max-length"]),
+    ];
+    for (name, spoil, says) in cases {
+        let mut rows = rows(20);
+        spoil(&mut rows[13]);
+        let mixture = write(&setting.bench, "bad.parquet", &rows);
+        let ran = setting.bench.run("rasft-train", &with(&setting, "--mixture", &mixture));
+        assert_eq!(ran.code, 3, "{name}: {}", ran.stderr);
+        for part in says.iter().chain(&["bad.parquet: row 13 (trajectory trajectory-13)", "hint: "]) {
+            assert!(ran.stderr.contains(part), "{name}: no {part:?} in {}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn grpo_asks_for_the_behaviour_policy() {
+    let setting = Setting::new(2);
+    let ran = setting.run(&["--objective", "grpo"]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("row 0") && ran.stderr.contains("--for grpo"), "{}", ran.stderr);
+}
+
+#[test]
+fn flags_are_checked_before_any_work() {
+    let setting = Setting::new(2);
+    for (flags, says) in [
+        (&["--objective", "ppo"][..], "grpo"),
+        (&["--schedule", "step"], "cosine or linear or constant"),
+        (&["--loss-normalization", "mean"], "micro-batch"),
+        (&["--save-dtype", "f16"], "bf16"),
+        (&["--beta2", "1"], "beta2"),
+        (&["--clip-min", "2"], "clip"),
+        (&["--learning-rate=-1"], "learning rate"),
+        (&["--checkpoint-every", "0"], "--checkpoint-every"),
+        (&["--lora-alpha", "4"], "--lora"),
+        (&["--lora", "4"], "--from-scratch"),
+        (&["--objective", "asft"], "--reference"),
+        (&["--device", "cuda:0"], "cuda"),
+        (&["--device", "tpu"], "is not cpu"),
+    ] {
+        // The mixture is not there, and nobody gets so far as to notice.
+        let mut args = with(&setting, "--mixture", "no-such-mixture");
+        args.extend(flags.iter().copied().filter(|f| *f != "asft"));
+        if flags.contains(&"asft") {
+            args = setting.args(flags);
+        }
+        let ran = setting.bench.run("rasft-train", &args);
+        assert_eq!(ran.code, 2, "{flags:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(says), "{flags:?}: no {says:?} in {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_mixture_of_another_tokenizer_is_refused() {
+    let setting = Setting::new(1);
+    let bench = &setting.bench;
+    let quickstart = quickstart_model().display().to_string();
+    let problems = bench.problems(6);
+    let mixture =
+        bench.ok("rasft-score", &["mixture", "--problems", &problems, "--model", &quickstart, "--for", "sft"]);
+    let other = crate::support::model_with(&bench.path("other"), &[], &[]);
+    let path = bench.path("other/tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&std::fs::read(&path).expect("read")).expect("JSON");
+    tokenizer["added_tokens"][0]["content"] = json!("<|another|>");
+    std::fs::write(&path, tokenizer.to_string()).expect("write");
+    let train = |model: &str| {
+        bench.run("rasft-train", &["--mixture", &mixture, "--model", model, "--objective", "sft", "--steps", "1"])
+    };
+    let ran = train(&other);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("another tokenizer") && ran.stderr.contains("hint"), "{}", ran.stderr);
+    assert_eq!(train(&quickstart).code, 0);
+}
+
+#[test]
+fn a_run_that_cannot_fit_into_memory_is_not_begun() {
+    let setting = Setting::new(1);
+    let path = setting.bench.path("model/config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).expect("read")).expect("JSON");
+    for (key, value) in [("hidden_size", 32_768), ("intermediate_size", 131_072), ("num_hidden_layers", 400)] {
+        config[key] = json!(value);
+    }
+    std::fs::write(&path, config.to_string()).expect("write");
+    let ran = setting.run(&[]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("needs at least") && ran.stderr.contains("--lora"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_and_keeps_the_step_before() {
+    let setting = Setting::new(12);
+    let mut rows = rows(40);
+    rows[35].weight = 1e308;
+    let mixture = write(&setting.bench, "wild.parquet", &rows);
+    let args: Vec<&str> = with(&setting, "--mixture", &mixture).into_iter().filter(|f| *f != "--shuffle").collect();
+    let ran = setting.bench.run("rasft-train", &args);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("step 3") && ran.stderr.contains("trajectory-32"), "{}", ran.stderr);
+    assert_eq!(setting.kept().len(), 1);
+    assert!(setting.kept()[0].ends_with("step-0000000002"));
+}
+
+#[test]
+fn weights_that_teach_nothing_are_a_warning() {
+    let setting = Setting::new(1);
+    let mut rows = rows(20);
+    rows.iter_mut().for_each(|r| r.weight = 0.0);
+    let mixture = write(&setting.bench, "zero.parquet", &rows);
+    let ran = setting.bench.run("rasft-train", &with(&setting, "--mixture", &mixture));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("all 20 trajectories of the mixture have weight 0"), "{}", ran.stderr);
+}
+
+#[test]
+fn ratios_that_mostly_clip_are_a_warning() {
+    let setting = Setting::new(1);
+    let mut rows = rows(20);
+    rows.iter_mut().for_each(|r| r.ref_logprob = -0.1);
+    let mixture = write(&setting.bench, "far.parquet", &rows);
+    let ran = setting.bench.run("rasft-train", &with(&setting, "--mixture", &mixture));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("100 % of the ratios are clipped"), "{}", ran.stderr);
+}
+
+/// The setting's flags with another value for one of them.
+fn with<'a>(setting: &'a Setting, flag: &str, value: &'a str) -> Vec<&'a str> {
+    let at = setting.flags.iter().position(|f| f == flag).expect("the flag is there");
+    setting.flags.iter().enumerate().map(|(i, f)| if i == at + 1 { value } else { f.as_str() }).collect()
+}
