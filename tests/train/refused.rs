@@ -47,7 +47,7 @@ fn flags_are_checked_before_any_work() {
         (&["--save-dtype", "f16"], "bf16"),
         (&["--beta2", "1"], "beta2"),
         (&["--clip-min", "2"], "clip"),
-        (&["--learning-rate=-1"], "learning rate"),
+        (&["--weight-decay=-1"], "weight decay"),
         (&["--checkpoint-every", "0"], "--checkpoint-every"),
         (&["--lora-alpha", "4"], "--lora"),
         (&["--lora", "4"], "--from-scratch"),

@@ -126,8 +126,9 @@ fn every_objective_matches_the_recorded_losses_and_gradients() {
         let case = Case::new(json, &tensors);
         assert_eq!(case.rows.len() as u64, json["n_valid"].as_u64().unwrap());
         let kl_weight = json["kl_weight"].as_f64().unwrap();
-        // The oracle's name for sft-kl differs from ours.
-        for (name, recorded) in Objective::NAMES.iter().map(|name| (*name, name.replace("sft-kl", "sft+kl"))) {
+        // The oracle's name for sft-kl differs from ours; it has no grpo, whose formula is checked beside its code.
+        let names = Objective::NAMES.iter().filter(|name| **name != "grpo");
+        for (name, recorded) in names.map(|name| (*name, name.replace("sft-kl", "sft+kl"))) {
             case.check(Objective::parse(name, 0.4, 1.2).unwrap().with_kl_weight(kl_weight), &recorded);
         }
     }

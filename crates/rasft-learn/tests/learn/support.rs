@@ -115,13 +115,15 @@ pub fn trajectories(n: usize) -> Vec<Trajectory> {
     };
     let row = |i: usize| {
         let (prompt_len, response_len) = (1 + below(6), 1 + below(14));
+        // Around what the tiny model itself says, so that some ratios clip and most do not.
+        let old_logprobs = (0..response_len).map(|t| -4.1 - ((i + 3 * t) % 7) as f32 / 20.0).collect();
         Trajectory {
             id: format!("t{i}"),
             input_ids: (0..prompt_len + response_len).map(|_| below(VOCAB) as u32).collect(),
             prompt_len,
             weight: 0.1 + below(10) as f64 / 10.0,
             ref_logprob: -3.0 - below(20) as f32 / 10.0,
-            old_logprobs: Vec::new(),
+            old_logprobs,
         }
     };
     (0..n).map(row).collect()
