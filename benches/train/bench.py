@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """RASFT steps, ours against PyTorch: tokens per second, peak memory, and whether the losses agree.
 
-Both sides take the same optimizer step (policy, AdamW, clipping, f32) over the same rows of GSM8K in lockstep, one step
-each in turn, so that slow spells of the machine hit both; the first step is a warm-up. Every process of a micro-batch size
-stays in memory while the others work, and peaks are per process. See run.sh for how this is called.
+Both sides of a comparison take the same optimizer step (policy, AdamW, clipping, f32) over the same rows of GSM8K in
+lockstep, one step each in turn, so that slow spells of the machine hit both; the first step is a warm-up. Peaks are per
+process. CPU time is reported beside wall time: on a shared machine it says which part of a figure is the neighbours'. See
+run.sh for how this is called.
 """
 
 import argparse
@@ -13,23 +14,20 @@ import subprocess
 import sys
 
 STEPS = {2: 7, 8: 4}  # optimizer steps per micro-batch size, the first of them a warm-up
-STORED_STEPS = {2: 4, 8: 3}  # of the peer that does not run the reference
+FEWER_STEPS = {2: 4, 8: 3}  # of the peer that does not run the reference, and of ours that recomputes
 SAME = 1e-4  # losses of the first three steps agree to this, absolutely
 
 
 class Side:
     """A process that takes one step per line."""
 
-    def __init__(self, name, command, steps):
-        self.name, self.left, self.steps = name, steps, []
+    def __init__(self, name, command):
+        self.name, self.steps = name, []
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
 
     def step(self):
-        if self.left == 0:
-            return
-        self.left -= 1
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
@@ -43,6 +41,10 @@ class Side:
 
     def rates(self):
         return [s["tokens"] / s["seconds"] for s in self.steps[1:]]
+
+    def cpu(self):
+        """CPU seconds per thousand tokens."""
+        return [1000 * s["cpu"] / s["tokens"] for s in self.steps[1:]]
 
     def peak(self):
         return self.steps[-1]["peak"]
@@ -63,32 +65,38 @@ def main():
     agree = True
     for size in args.sizes:
         tail = [args.model, args.rows, str(size), str(args.threads)]
+        ours = [args.ours, "train", *tail]
         peer = [sys.executable, "benches/train/peer.py", *tail]
-        sides = [
-            Side("ours", [args.ours, "train", *tail], STEPS[size]),
-            Side("PyTorch", [*peer, "reference"], STEPS[size]),
-            Side("ours, recomputed activations", [args.ours, "train", *tail, "recompute"], STORED_STEPS[size]),
-            Side("PyTorch, reference stored", [*peer, "stored"], STORED_STEPS[size]),
-        ]
-        for _ in range(STEPS[size]):
-            for side in sides:
-                side.step()
-        for side in sides:
-            side.close()
-        ours, torch = sides[:2]
         print(f"\nmicro-batch {size}, {args.threads} threads")
-        print("| | tokens/s, all tokens | peak memory, GB |\n| --- | --- | --- |")
-        for side in sides:
-            print(f"| {side.name} | {spread(side.rates(), '.0f')} | {side.peak() / 1e9:.2f} |")
-        for other in (torch, sides[3]):
-            ratios = [a / b for a, b in zip(ours.rates(), other.rates())]
-            print(f"speed of ours over {other.name}: {spread(ratios, '.2f')}; memory {ours.peak() / other.peak():.2f}")
-        for side in sides[1:]:
-            worst = max(abs(a["loss"] - b["loss"]) for a, b in zip(ours.steps[:3], side.steps[:3]))
+        print("| | tokens/s, all tokens | CPU s per 1,000 tokens | peak memory, GB |\n| --- | --- | --- | --- |")
+        first = [("ours", ours), ("PyTorch", [*peer, "reference"])]
+        second = [("ours", ours), ("PyTorch, reference stored", [*peer, "stored"])]
+        third = [("ours, `--gradient-checkpointing`", [*ours, "recompute"])]
+        runs = [in_lockstep(first, STEPS[size])]
+        runs += [in_lockstep(sides, FEWER_STEPS[size]) for sides in (second, third)]
+        for side in runs[0] + runs[1][1:] + runs[2]:
+            print(f"| {side.name} | {spread(side.rates(), '.0f')} | {spread(side.cpu(), '.2f')} | {side.peak() / 1e9:.2f} |")
+        for mine, torch in runs[:2]:
+            ratios = [a / b for a, b in zip(mine.rates(), torch.rates())]
+            memory = mine.peak() / torch.peak()
+            print(f"ours over {torch.name}: speed {spread(ratios, '.2f')}, memory {memory:.2f}")
+        expected = [step["loss"] for step in runs[0][0].steps[:3]]
+        for side in (side for run in runs for side in run):
+            worst = max(abs(a - step["loss"]) for a, step in zip(expected, side.steps))
             agree &= worst <= SAME
-            print(f"losses of the first three steps, ours and {side.name}: largest difference {worst:.1e}")
+            print(f"losses of the first three steps, {side.name}: largest difference {worst:.1e}", flush=True)
     if not agree:
         sys.exit(f"losses differ by more than {SAME}")
+
+
+def in_lockstep(sides, steps):
+    running = [Side(name, command) for name, command in sides]
+    for _ in range(steps):
+        for side in running:
+            side.step()
+    for side in running:
+        side.close()
+    return running
 
 
 main()

@@ -75,15 +75,16 @@ def main():
     for _ in sys.stdin:
         batch = rows[at : at + n]
         at += n
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         optimizer.zero_grad(set_to_none=True)
         loss = rasft_loss(policy, reference, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
         optimizer.step()
-        seconds = time.perf_counter() - start
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         tokens = sum(len(r["input_ids"]) for r in batch)
-        print(json.dumps({"loss": loss.item(), "seconds": seconds, "tokens": tokens, "peak": peak_rss()}), flush=True)
+        answer = {"loss": loss.item(), "seconds": seconds, "cpu": cpu, "tokens": tokens, "peak": peak_rss()}
+        print(json.dumps(answer), flush=True)
 
 
 main()

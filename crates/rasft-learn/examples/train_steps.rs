@@ -83,13 +83,11 @@ fn train(model: &str, rows: &str, size: &str, threads: &str, activations: Activa
     for line in std::io::stdin().lock().lines() {
         line?;
         let batch: Vec<&Trajectory> = batches.next().ok_or("no rows are left")?.iter().collect();
-        let start = Instant::now();
+        let (start, cpu) = (Instant::now(), cpu_seconds()?);
         let metrics = trainer.step(&batch)?;
-        let seconds = start.elapsed().as_secs_f64();
-        println!(
-            "{}",
-            json!({"loss": metrics.loss, "seconds": seconds, "tokens": metrics.tokens, "peak": peak_rss()?})
-        );
+        let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
+        let (loss, tokens, peak) = (metrics.loss, metrics.tokens, peak_rss()?);
+        println!("{}", json!({"loss": loss, "seconds": seconds, "cpu": cpu, "tokens": tokens, "peak": peak}));
     }
     Ok(())
 }
@@ -99,4 +97,13 @@ fn peak_rss() -> Result<u64, Error> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+}
+
+/// CPU time of all threads, in the clock ticks of /proc, a hundredth of a second each.
+fn cpu_seconds() -> Result<f64, Error> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // Behind the name, which may hold anything: the state is field 3, user and system time are 14 and 15.
+    let (_, fields) = stat.rsplit_once(')').ok_or("no name in /proc/self/stat")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
 }

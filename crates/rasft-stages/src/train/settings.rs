@@ -287,7 +287,7 @@ mod tests {
             change(&mut lora);
             Some(lora)
         };
-        let cases: [(&str, &dyn Fn(&mut Params)); 23] = [
+        let cases: [(&str, &dyn Fn(&mut Params)); 24] = [
             ("--objective bogus", &|p| p.objective = "bogus".into()),
             ("--schedule step", &|p| p.schedule = "step".into()),
             ("--loss-normalization mean", &|p| p.loss_normalization = "mean".into()),
@@ -300,6 +300,7 @@ mod tests {
             ("--schedule-steps", &|p| p.schedule_steps = Some(0)),
             ("--checkpoint-every", &|p| p.checkpoint_every = Some(0)),
             ("--keep-checkpoints", &|p| p.keep_checkpoints = 0),
+            ("--gradient-checkpointing", &|p| (p.gradient_checkpointing, p.lora) = (true, adapted(|_| ()))),
             ("beta1", &|p| p.beta1 = 1.0),
             ("eps", &|p| p.eps = 0.0),
             ("learning rate", &|p| p.learning_rate = f64::NAN),
