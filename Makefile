@@ -33,14 +33,17 @@ fuzz: ## fuzz the math verifier for ten minutes (SECONDS_CPU=n)
 bench-verify: ## math verification against Math-Verify: speed, latency, accuracy per kind
 	benches/verify/run.sh $(abspath $(TARGET_DIR))
 
-bench-rollout: ## rollouts against transformers and llama.cpp in f32: speed, memory (MODEL=directory; first run compiles llama.cpp)
+bench-rollout: build ## rollouts against transformers and llama.cpp in f32: speed, memory (MODEL=directory; first run compiles llama.cpp)
 	benches/rollout/run.sh $(abspath $(TARGET_DIR)) $(or $(MODEL),$(SMOLLM2))
+
+bench-train: build ## training against PyTorch: speed, memory, losses (MODEL=directory, default from `make smollm2`)
+	benches/train/run.sh $(abspath $(TARGET_DIR)) $(abspath $(or $(MODEL),$(SMOLLM2)))
 
 fmt: ## format the code
 	$(CARGO) fmt --all
 
 schemas: ## rewrite schemas/*.json from the code
-	RASFT_UPDATE_SCHEMAS=1 $(CARGO) test --locked -p rasft-data schema
+	RASFT_UPDATE_SCHEMAS=1 $(CARGO) test --locked --workspace schema
 
 man: build ## write man pages of all programs and subcommands to target/man
 	@mkdir -p $(TARGET_DIR)/man

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Our rollout engine against transformers and llama.cpp, both f32. Usage: run.sh TARGET_DIR MODEL_DIR [options of bench.py].
+# Our rollout engine against transformers and llama.cpp, both f32. Usage (after `make build`): run.sh TARGET_DIR MODEL_DIR [options of bench.py].
 # The peers live in a virtual environment under TARGET_DIR (RASFT_BENCH_VENV names another); llama.cpp is compiled for it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -15,6 +15,5 @@ if [ ! -f "$VENV/ready" ]; then
 fi
 GGUF=$TARGET/bench-rollout/model-f32.gguf
 [ -f "$GGUF" ] && [ "$GGUF" -nt "$MODEL/model.safetensors" ] || "$VENV/bin/python" benches/rollout/to_gguf.py "$MODEL" "$GGUF"
-${CARGO:-cargo} build --locked -q -p rasft-generate --example rollout_bench --example invariance_cost
 "$TARGET/debug/examples/invariance_cost"
 exec "$VENV/bin/python" benches/rollout/bench.py --ours "$TARGET/debug/examples/rollout_bench" --model "$MODEL" --gguf "$GGUF" "$@"

@@ -78,6 +78,33 @@ impl CustomOp1 for Rope {
     }
 }
 
+/// Rotates rows of whole heads in place, by the positions' angles times `sign`.
+pub(crate) fn rotate_in_place(x: &mut [f32], cos: &[f32], sin: &[f32], half: usize, positions: &[u32], sign: f32) {
+    let token = x.len() / positions.len().max(1);
+    let tokens = (CHUNK / token.max(1)).max(1);
+    x.par_chunks_mut(tokens * token)
+        .zip(positions.par_chunks(tokens))
+        .for_each(|(x, positions)| turn_tokens(x, cos, sin, half, positions, sign));
+}
+
+multiversion! {
+    fn turn_tokens(x: &mut [f32], cos: &[f32], sin: &[f32], half: usize, positions: &[u32], sign: f32) {
+        let token = x.len() / positions.len();
+        for (x, &position) in x.chunks_exact_mut(token).zip(positions) {
+            let cos = &cos[position as usize * half..][..half];
+            let sin = &sin[position as usize * half..][..half];
+            for x in x.chunks_exact_mut(2 * half) {
+                let (first, second) = x.split_at_mut(half);
+                for i in 0..half {
+                    let (a, b, s) = (first[i], second[i], sin[i] * sign);
+                    first[i] = a * cos[i] - b * s;
+                    second[i] = b * cos[i] + a * s;
+                }
+            }
+        }
+    }
+}
+
 multiversion! {
     fn rotate_tokens(x: &[f32], cos: &[f32], sin: &[f32], half: usize, positions: &[u32], sign: f32, y: &mut [f32]) {
         let token = x.len() / positions.len();

@@ -6,5 +6,6 @@ mod files;
 mod gguf;
 mod golden;
 mod gradients;
+mod recorded;
 mod support;
 mod text;
