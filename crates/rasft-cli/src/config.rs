@@ -162,7 +162,7 @@ fn serde_path<A: DeserializeOwned>(merged: Map<String, Value>, origin: &str) -> 
 
 /// Lets a flag of a float take finite numbers only: layers have no word for the others, so they would count as not given.
 pub fn only_finite(arg: clap::Arg) -> clap::Arg {
-    let float = clap::builder::ValueParser::new(clap::value_parser!(f64));
+    let float: clap::builder::ValueParser = clap::value_parser!(f64).into();
     if arg.get_value_parser().type_id() != float.type_id() {
         return arg;
     }
