@@ -199,6 +199,7 @@ fn usage_cases(bench: &Bench) -> Vec<Case> {
     let model = quickstart_model().display().to_string();
     let unknown_key = bench.write("key.toml", "[rollout]\ntemprature = 0.5\n");
     let unknown_table = bench.write("table.toml", "[rollouts]\nn = 1\n");
+    let not_finite = bench.write("nan.toml", "[rollout]\ntemperature = nan\n");
     let wrong_type = bench.write("type.toml", "[rollout]\nn = \"many\"\n");
     let not_toml = bench.write("broken.toml", "[rollout\n");
     let base = |extra: &[&str]| {
@@ -234,6 +235,13 @@ fn usage_cases(bench: &Bench) -> Vec<Case> {
             args: base(&["--config", &wrong_type]),
             code: 2,
             says: &["type.toml", "\"n\""],
+        },
+        Case {
+            name: "no number in config",
+            binary: "rasft-rollout",
+            args: base(&["--config", &not_finite]),
+            code: 2,
+            says: &["nan.toml", "rollout.temperature", "NaN", "a finite number"],
         },
         Case {
             name: "broken config",
@@ -352,7 +360,11 @@ fn value_cases(_: &Bench) -> Vec<Case> {
     let import = |extra: &[&str]| args(&[&["synthetic"], extra].concat());
     let table: Vec<(&'static str, Vec<String>, &'static [&'static str])> = vec![
         ("rasft-score", difficulty(&["--progress-fraction", "1.5"]), &["--progress-fraction 1.5", "from 0 to 1"]),
-        ("rasft-score", difficulty(&["--progress-fraction", "nan"]), &["--progress-fraction NaN"]),
+        (
+            "rasft-score",
+            difficulty(&["--progress-fraction", "nan"]),
+            &["--progress-fraction", "nan", "a finite number"],
+        ),
         ("rasft-score", difficulty(&["--main-rollout-ratio=-1"]), &["--main-rollout-ratio -1", "from 0 to 1"]),
         ("rasft-score", difficulty(&["--hard-probe-ratio", "2"]), &["--hard-probe-ratio 2"]),
         ("rasft-score", difficulty(&["--end-high-q", "1.1"]), &["--end-high-q 1.1", "from 0 to 1"]),
@@ -364,7 +376,7 @@ fn value_cases(_: &Bench) -> Vec<Case> {
         ("rasft-score", difficulty(&["--slice", "5"]), &["--slice 5", "START:COUNT"]),
         ("rasft-score", difficulty(&["--shards", MAX]), &["--shards 18446744073709551615", "1 to 100000"]),
         ("rasft-score", difficulty(&["--on-bad-row", "skip"]), &["--on-bad-row", "rasft-score difficulty"]),
-        ("rasft-score", solvability(&["--adv-alpha", "inf"]), &["--adv-alpha inf", "a finite number"]),
+        ("rasft-score", solvability(&["--adv-alpha", "inf"]), &["--adv-alpha", "inf", "a finite number"]),
         ("rasft-score", solvability(&["--expert-weight-min", "1.5"]), &["--expert-weight-min 1.5", "from 0 to 1"]),
         (
             "rasft-score",
@@ -374,7 +386,7 @@ fn value_cases(_: &Bench) -> Vec<Case> {
         ("rasft-score", solvability(&["--shard", "0/2"]), &["--shard", "rasft-score solvability"]),
         ("rasft-score", mixture(&["--max-length", "0"]), &["--max-length 0", "at least 2"]),
         ("rasft-score", mixture(&["--on-long", "cut"]), &["--on-long cut", "drop or truncate"]),
-        ("rasft-score", mixture(&["--for", "ppo"]), &["ppo", "sft"]),
+        ("rasft-score", args(&[&["mixture", "--for", "ppo"], &score[..]].concat()), &["ppo", "sft"]),
         ("rasft-rollout", rollout(&["--n", "0"]), &["--n 0", "at least 1"]),
         ("rasft-rollout", rollout(&["--top-p", "1.5"]), &["--top-p 1.5", "at most 1"]),
         ("rasft-rollout", rollout(&["--max-new-tokens", "0"]), &["--max-new-tokens 0"]),
@@ -401,7 +413,7 @@ fn value_cases(_: &Bench) -> Vec<Case> {
         ("rasft-import", import(&["--first-row", MAX]), &["--first-row 18446744073709551615"]),
         ("rasft-import", import(&["--sample", "0"]), &["--sample 0", "at least 1"]),
         ("rasft-import", import(&["--limit", "0"]), &["--limit 0", "at least 1"]),
-        ("rasft-import", import(&["--levels", "0..3"]), &["--levels", "from 1 to 6"]),
+        ("rasft-import", import(&["--levels", "0..3"]), &["--levels", "from 1 to 8"]),
         ("rasft-import", import(&["--themes", "war"]), &["--themes", "war"]),
         ("rasft-import", import(&["--shard", "0/2"]), &["--shard", "rasft-import"]),
         ("rasft-store", args(&["gc", "--apply", "--dry-run"]), &["--dry-run", "rasft-store gc"]),

@@ -23,13 +23,13 @@ pub struct CommonArgs {
     /// Store of all results [env: RASFT_STORE] [default: .rasft/store]
     #[arg(long, value_name = "DIR", global = true)]
     pub store: Option<PathBuf>,
-    /// Threads [default: all cores]
+    /// Threads, 1 to 1024 [default: all cores]
     #[arg(long, value_name = "N", global = true)]
     pub jobs: Option<usize>,
     /// Seed of every random choice [default: 42]
     #[arg(long, value_name = "N", global = true)]
     pub seed: Option<u64>,
-    /// How many output shards [default: by the number of rows]
+    /// How many output shards, 1 to 100000 [default: one, or one for each cached block of problems]
     #[arg(long, value_name = "N", global = true)]
     pub shards: Option<usize>,
     /// Compute only part I of N (0-based), for clusters
@@ -44,10 +44,10 @@ pub struct CommonArgs {
     /// Print one JSON object instead of the path
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub json: Option<bool>,
-    /// Bars on a terminal, plain lines otherwise
+    /// How progress is shown; auto: bars on a terminal, plain lines otherwise [default: auto]
     #[arg(long, value_enum, global = true)]
     pub progress: Option<ProgressMode>,
-    /// Bad rows stop the stage, or are counted and listed in rejects.parquet
+    /// Bad rows stop the import, or are counted and listed in rejects.parquet [default: fail]
     #[arg(long, value_enum, global = true)]
     pub on_bad_row: Option<OnBadRow>,
     /// cpu, cuda[:i] or metal [default: cpu]
@@ -64,7 +64,7 @@ pub struct CommonArgs {
     #[arg(short, long, global = true)]
     #[serde(skip)]
     pub quiet: bool,
-    /// Log lines as text or JSON
+    /// Log lines as text or JSON [default: text]
     #[arg(long, value_enum, global = true)]
     pub log_format: Option<LogFormat>,
     /// Print shell completions and stop

@@ -27,6 +27,7 @@ pub fn wanted(command: &Command) -> Option<(Wanted, Option<String>)> {
 
 /// Prints what was asked for, or writes it where it was asked for.
 pub fn print(wanted: Wanted, mut command: Command, subcommand: Option<&str>) -> Result<(), Failure> {
+    command = command.disable_help_subcommand(true);
     let failed = |e: std::io::Error| Failure::runtime(format!("cannot write the man page: {e}"));
     let mut text = Vec::new();
     match wanted {
@@ -40,7 +41,6 @@ pub fn print(wanted: Wanted, mut command: Command, subcommand: Option<&str>) -> 
             return output::line(&dir.display().to_string());
         }
         Wanted::Man(ManPages::Print) => {
-            command = command.disable_help_subcommand(true);
             command.build();
             let chosen = subcommand.and_then(|name| command.find_subcommand(name)).unwrap_or(&command).clone();
             clap_mangen::Man::new(chosen).render(&mut text).map_err(failed)?;
@@ -68,6 +68,7 @@ pub fn common_names() -> Vec<String> {
     flag_names::<CommonArgs>()
 }
 
-fn everywhere(command: Command, change: &dyn Fn(Command) -> Command) -> Command {
+/// The command and its subcommands, each changed.
+pub fn everywhere(command: Command, change: &dyn Fn(Command) -> Command) -> Command {
     change(command).mut_subcommands(|sub| everywhere(sub, change))
 }

@@ -6,7 +6,7 @@ use crate::failure::exit_code;
 use crate::generated::common_names;
 use crate::progress::Reporter;
 use crate::{Failure, environment, experiment, generated, logging, output, summaries};
-use clap::{ArgMatches, Command, CommandFactory, Parser};
+use clap::{Arg, ArgMatches, Command, CommandFactory, Parser};
 use rasft_stages::{Ctx, MAX_SHARDS, Outputs, ShardOf};
 use rasft_store::Store;
 use serde::Serialize;
@@ -70,18 +70,18 @@ pub fn main_with<C: Cli>(body: impl FnOnce(&Session, &C) -> Result<(), Failure>)
 
 /// The command line of a binary, without the common flags that mean nothing to it in its help.
 fn described<C: CommandFactory>() -> Command {
-    let mut command = C::command();
-    command.build();
+    let command = C::command();
     let program = command.get_name().to_owned();
-    let hide = |command: Command, name: &str| {
-        let hidden = |c: Command, flag: &&str| c.mut_arg(*flag, |arg| arg.hide(true));
-        meaningless(name).iter().fold(command, hidden)
-    };
+    let common: Vec<Arg> = command.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
     let command = command.mut_subcommands(|sub| {
-        let name = format!("{program} {}", sub.get_name());
-        if sub.get_name() == "help" { sub } else { hide(sub, &name) }
+        let flags = meaningless(&format!("{program} {}", sub.get_name()));
+        // A subcommand's own flag stands in the way of the global one of the same name.
+        let hidden =
+            common.iter().filter(|arg| flags.contains(&arg.get_id().as_str())).map(|arg| arg.clone().hide(true));
+        sub.args(hidden)
     });
-    hide(command, &program)
+    let command = meaningless(&program).iter().fold(command, |c, flag| c.mut_arg(*flag, |arg| arg.hide(true)));
+    generated::everywhere(command, &|c| c.mut_args(config::only_finite))
 }
 
 impl Session {

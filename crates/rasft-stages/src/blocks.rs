@@ -48,7 +48,7 @@ pub struct Survey {
 
 /// A run of units inside a block.
 enum Piece {
-    Cached(Entry),
+    Cached(Box<Entry>),
     Missing(Range<usize>),
 }
 
@@ -143,7 +143,7 @@ impl<'a, I> Blocks<'a, I> {
         while start < block.end {
             match self.longest_from(start, block.end)? {
                 Some((entry, end)) => {
-                    pieces.push(Piece::Cached(entry));
+                    pieces.push(Piece::Cached(Box::new(entry)));
                     start = end;
                 }
                 None => {
