@@ -201,7 +201,7 @@ impl Trainer {
         divisor: Divisor,
         tally: &mut Tally,
     ) -> Result<(), LearnError> {
-        let rows = Rows::of(part)?.from_place(first);
+        let rows = Rows::of(part)?.starting_at(first);
         let dropout = Dropout { seed: self.seed, step: self.optimizer.step };
         let forward = forward(&self.decoder, &rows, Some(dropout))?;
         let sequences: Vec<Sequence<'_>> =

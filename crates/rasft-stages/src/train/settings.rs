@@ -275,7 +275,8 @@ mod tests {
             change(&mut lora);
             Some(lora)
         };
-        let cases: [(&str, &dyn Fn(&mut Params)); 23] = [
+        type Change<'a> = &'a dyn Fn(&mut Params);
+        let cases: [(&str, Change); 23] = [
             ("--objective bogus", &|p| p.objective = "bogus".into()),
             ("--schedule step", &|p| p.schedule = "step".into()),
             ("--loss-normalization mean", &|p| p.loss_normalization = "mean".into()),
