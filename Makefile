@@ -7,7 +7,7 @@ export RASFT_BIN ?= $(abspath $(TARGET_DIR))/debug
 PYENV := $(abspath $(TARGET_DIR))/python
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
-.PHONY: help build pipeline test check fuzz bench-verify fmt schemas man quickstart-model python python-peft smollm2
+.PHONY: help build pipeline test check fuzz bench-verify bench-train fmt schemas man quickstart-model python python-peft smollm2
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
@@ -29,6 +29,9 @@ fuzz: ## fuzz the math verifier for ten minutes (SECONDS_CPU=n)
 
 bench-verify: ## math verification against Math-Verify: speed, latency, accuracy per kind
 	benches/verify/run.sh $(abspath $(TARGET_DIR))
+
+bench-train: smollm2 ## training against PyTorch: tokens per second, peak memory, losses (BENCH_MODEL=DIR)
+	benches/train/run.sh $(abspath $(TARGET_DIR)) $(abspath $(or $(BENCH_MODEL),$(SMOLLM2)))
 
 fmt: ## format the code
 	$(CARGO) fmt --all

@@ -5,7 +5,7 @@
 use crate::LearnError;
 use crate::batch::Trajectory;
 use candle_core::Tensor;
-use rasft_model::{Decoder, Dropout, Packed};
+use rasft_model::{Decoder, Dropout, Packed, Predictions};
 
 /// What a decoder says of the response tokens of a micro-batch, sequence after sequence.
 pub(crate) struct Forward {
@@ -15,27 +15,13 @@ pub(crate) struct Forward {
     pub logprobs: Tensor,
     /// The same, detached.
     pub values: Vec<f32>,
-    /// Response tokens per sequence.
-    pub lens: Vec<usize>,
-}
-
-impl Forward {
-    /// The values of each sequence.
-    pub fn by_sequence(&self) -> impl Iterator<Item = &[f32]> {
-        let mut rest = self.values.as_slice();
-        self.lens.iter().map(move |n| {
-            let (of_sequence, behind) = rest.split_at(*n);
-            rest = behind;
-            of_sequence
-        })
-    }
 }
 
 /// A packed micro-batch and what is to be predicted from it.
 pub(crate) struct Rows {
-    packed: Packed,
-    rows: Vec<u32>,
-    targets: Vec<u32>,
+    pub packed: Packed,
+    pub predictions: Predictions,
+    /// Response tokens per sequence.
     lens: Vec<usize>,
     /// Per sequence its place in the step, for dropout.
     places: Vec<u64>,
@@ -57,13 +43,23 @@ impl Rows {
             lens.push(trajectory.response_len());
         }
         let places = (0..part.len() as u64).collect();
-        Ok(Self { packed, rows, targets, lens, places })
+        Ok(Self { packed, predictions: Predictions { rows, targets }, lens, places })
     }
 
     /// The same rows, the first of which is sequence `first` of its step.
     pub fn starting_at(mut self, first: usize) -> Self {
         self.places.iter_mut().for_each(|place| *place += first as u64);
         self
+    }
+
+    /// Values of the response tokens, sequence by sequence.
+    pub fn by_sequence<'a>(&'a self, values: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
+        let mut rest = values;
+        self.lens.iter().map(move |n| {
+            let (of_sequence, behind) = rest.split_at(*n);
+            rest = behind;
+            of_sequence
+        })
     }
 
     /// Hidden states that predict response tokens, (N, D).
@@ -78,7 +74,7 @@ impl Rows {
 
     /// (T, D) → (N, D).
     fn predicting(&self, hidden: Tensor) -> Result<Tensor, LearnError> {
-        let rows = Tensor::new(self.rows.as_slice(), hidden.device())?;
+        let rows = Tensor::new(self.predictions.rows.as_slice(), hidden.device())?;
         Ok(hidden.index_select(&rows, 0)?)
     }
 }
@@ -89,7 +85,7 @@ pub(crate) fn forward(decoder: &Decoder, rows: &Rows, dropout: Option<Dropout>) 
         Some(dropout) => rows.hidden_with_dropout(decoder, dropout)?,
         None => rows.hidden(decoder)?,
     };
-    let logprobs = decoder.token_logprobs(&hidden, &rows.targets)?;
+    let logprobs = decoder.token_logprobs(&hidden, &rows.predictions.targets)?;
     let values = logprobs.to_vec1::<f32>()?;
-    Ok(Forward { hidden, logprobs, values, lens: rows.lens.clone() })
+    Ok(Forward { hidden, logprobs, values })
 }

@@ -19,6 +19,11 @@ pub(crate) fn accumulate(
     Ok(())
 }
 
+/// Sets all sums to zero.
+pub(crate) fn clear(sums: &mut [Vec<f32>]) {
+    sums.iter_mut().for_each(|sum| sum.par_chunks_mut(1 << 16).for_each(|part| part.fill(0.0)));
+}
+
 fn add(sum: &mut [f32], grad: &Tensor) -> Result<(), LearnError> {
     let grad = grad.contiguous()?;
     let (storage, layout) = grad.storage_and_layout();

@@ -13,6 +13,7 @@ mod kl;
 mod memory;
 mod objectives;
 mod optim;
+mod pass;
 pub mod reference;
 mod run;
 mod schedule;
@@ -26,9 +27,12 @@ pub use checkpoint::{
 };
 pub use error::LearnError;
 pub use kl::kl_to_reference;
-pub use memory::{MemoryNeed, largest_micro_batch};
-pub use objectives::{Objective, Sequence, SequenceTerms, mean_terms, n_counted, sequence_terms, token_loss};
+pub use memory::{MemoryNeed, Passes, largest_micro_batch};
+pub use objectives::{
+    Objective, Sequence, SequenceTerms, mean_terms, n_counted, sequence_terms, token_gradients, token_loss,
+};
 pub use optim::{AdamW, AdamWParams, clip_factor, global_norm};
+pub use rasft_model::Activations;
 pub use run::{Report, RunPlan, StepDone, Warning, train, warnings};
 pub use schedule::{Schedule, ScheduleKind};
 pub use tensorboard::EventFile;

@@ -1,7 +1,7 @@
 //! How much memory a run takes at least, known before the first step.
 
 use crate::batch::{MicroBatching, Trajectory};
-use rasft_model::DecoderConfig;
+use rasft_model::{Activations, DecoderConfig};
 
 /// Bytes of an f32.
 const F32: u64 = 4;
@@ -21,22 +21,38 @@ pub struct MemoryNeed {
     pub tokens: u64,
 }
 
+/// What is differentiated, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passes {
+    /// All weights.
+    Full(Activations),
+    /// An adapter.
+    Adapter,
+}
+
 impl MemoryNeed {
     /// A lower bound for a run.
     ///
-    /// Per layer and token the backward pass needs the inputs of each map, norm and product: six vectors of the hidden
-    /// size, three of q's, three of k's, three of the MLP's.
+    /// Kept are, per layer and token, two vectors of the hidden size, two of q's, two of k's and two of the MLP's (two more of
+    /// q's and k's where those have norms); recomputed, one of the hidden size, and one layer as if kept. An adapter's
+    /// backward pass needs the inputs of each map, norm and product: six of the hidden size, three of each other.
     ///
     /// # Shapes
     /// `n_weights` scalars in all models in memory, of which `n_trained` train.
-    pub fn of(config: &DecoderConfig, n_weights: u64, n_trained: u64, tokens: u64) -> Self {
-        let per_layer =
-            6 * config.hidden_size + 3 * config.q_dim() + 3 * config.kv_dim() + 3 * config.intermediate_size;
+    pub fn of(config: &DecoderConfig, n_weights: u64, n_trained: u64, tokens: u64, passes: Passes) -> Self {
+        let (d, q, kv, ff) = (config.hidden_size, config.q_dim(), config.kv_dim(), config.intermediate_size);
+        let norms = if config.qk_norm { q + kv } else { 0 };
+        let kept = 2 * (d + q + kv + ff) + norms;
+        let per_token = match passes {
+            Passes::Adapter => (6 * d + 3 * (q + kv + ff)) * config.n_layers,
+            Passes::Full(Activations::Kept) => kept * config.n_layers,
+            Passes::Full(Activations::Recomputed) => d * config.n_layers + kept,
+        };
         Self {
             weights: F32 * n_weights,
             gradients: F32 * n_trained,
             moments: 2 * F32 * n_trained,
-            activations: F32 * tokens * (per_layer * config.n_layers) as u64,
+            activations: F32 * tokens * per_token as u64,
             tokens,
         }
     }

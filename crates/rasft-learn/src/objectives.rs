@@ -314,7 +314,15 @@ pub fn n_counted(terms: &[SequenceTerms]) -> usize {
     terms.iter().map(|t| t.counted).sum()
 }
 
-/// `L = Σ_bt c_bt · CE_bt / divisor` as a tensor whose gradient is `∂L/∂log p_bt = −c_bt / divisor`.
+/// `∂L/∂log p_bt = −c_bt / divisor` of `L = Σ_bt c_bt · CE_bt / divisor`, sequence after sequence.
+///
+/// # Source
+/// algorithm.md §11 and §12.
+pub fn token_gradients(terms: &[SequenceTerms], divisor: f64) -> Vec<f32> {
+    terms.iter().flat_map(|t| &t.coefficients).map(|c| (-f64::from(*c) / divisor) as f32).collect()
+}
+
+/// `L = Σ_bt c_bt · CE_bt / divisor` as a tensor whose gradient is [`token_gradients`].
 ///
 /// # Shapes
 /// `logprobs` (N) of the response tokens of all sequences end to end, nats → scalar.
@@ -325,8 +333,8 @@ pub fn n_counted(terms: &[SequenceTerms]) -> usize {
 /// # Source
 /// algorithm.md §11 and §12.
 pub fn token_loss(logprobs: &Tensor, terms: &[SequenceTerms], divisor: f64) -> Result<Tensor, LearnError> {
-    let coefficients = terms.iter().flat_map(|t| &t.coefficients).map(|c| (-f64::from(*c) / divisor) as f32);
-    let coefficients = Tensor::from_iter(coefficients, logprobs.device())?;
+    let gradients = token_gradients(terms, divisor);
+    let coefficients = Tensor::from_slice(&gradients, gradients.len(), logprobs.device())?;
     Ok((logprobs * coefficients)?.sum_all()?)
 }
 

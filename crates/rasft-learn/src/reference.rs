@@ -33,8 +33,9 @@ pub fn score(
     let all: Vec<&Trajectory> = trajectories.iter().collect();
     let mut scores = Vec::with_capacity(all.len());
     for batch in micro_batches(&all, MicroBatching::Tokens(batch_tokens)) {
-        let forward = forward(decoder, &Rows::of(batch)?, None)?;
-        scores.extend(forward.by_sequence().map(|logprobs| {
+        let rows = Rows::of(batch)?;
+        let forward = forward(decoder, &rows, None)?;
+        scores.extend(rows.by_sequence(&forward.values).map(|logprobs| {
             let sum: f64 = logprobs.iter().map(|lp| f64::from(*lp)).sum();
             SequenceScore { mean_logprob: (sum / logprobs.len() as f64) as f32, n_tokens: logprobs.len() }
         }));

@@ -5,14 +5,15 @@
 
 use crate::LearnError;
 use crate::batch::{MicroBatching, Trajectory, micro_batches};
-use crate::forward::{Rows, forward};
-use crate::grads::accumulate;
+use crate::forward::Rows;
+use crate::grads::clear;
 use crate::kl;
-use crate::objectives::{Objective, Sequence, SequenceTerms, mean_terms, n_counted, sequence_terms, token_loss};
+use crate::objectives::{Objective, Sequence, SequenceTerms, mean_terms, n_counted, sequence_terms, token_gradients};
 use crate::optim::{AdamW, AdamWParams, clip_factor, global_norm};
+use crate::pass::Pass;
 use crate::schedule::Schedule;
 use crate::tally::Tally;
-use rasft_model::{Decoder, Dropout};
+use rasft_model::{Activations, Decoder, Dropout, Pool, Sums};
 use rasft_types::StepMetrics;
 
 /// What the sum of weighted token losses is divided by.
@@ -33,6 +34,8 @@ pub struct TrainerParams {
     pub normalization: Normalization,
     /// How steps are cut.
     pub micro_batching: MicroBatching,
+    /// What is kept between forward and backward pass; the results are the same.
+    pub activations: Activations,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Its schedule.
@@ -71,6 +74,7 @@ pub struct Trainer {
     params: TrainerParams,
     optimizer: AdamW,
     sums: Vec<Vec<f32>>,
+    pool: Pool,
     /// Seed of an adapter's dropout.
     seed: u64,
 }
@@ -81,7 +85,7 @@ impl Trainer {
         let sizes: Vec<usize> = decoder.parameters().iter().map(|(_, var)| var.elem_count()).collect();
         let optimizer = AdamW::new(&sizes, params.adamw);
         let sums = sizes.iter().map(|n| vec![0.0; *n]).collect();
-        Self { decoder, reference: None, params, optimizer, sums, seed: 0 }
+        Self { decoder, reference: None, params, optimizer, sums, pool: Pool::default(), seed: 0 }
     }
 
     /// Adds the frozen reference that `sft-kl` and `asft` compare with.
@@ -177,18 +181,17 @@ impl Trainer {
 
     /// Leaves the gradients of the step in `sums`.
     fn gradients_of(&mut self, batch: &[&Trajectory], objective: Objective) -> Result<Tally, LearnError> {
-        self.sums.iter_mut().for_each(|sum| sum.fill(0.0));
         let micro = micro_batches(batch, self.params.micro_batching);
         let n_tokens: usize = batch.iter().map(|t| t.response_len()).sum();
         let mut tally = Tally::default();
-        let mut first = 0;
+        let (mut first, mut sums) = (0, Sums::Begin);
         for part in &micro {
             let divisor = match self.params.normalization {
                 Normalization::Global => Divisor::Fixed(n_tokens as f64),
                 Normalization::MicroBatch => Divisor::Counted { n_micro: micro.len() as f64 },
             };
-            self.micro_step(part, first, objective, divisor, &mut tally)?;
-            first += part.len();
+            self.micro_step(part, first, objective, divisor, sums, &mut tally)?;
+            (first, sums) = (first + part.len(), Sums::Continue);
         }
         Ok(tally)
     }
@@ -199,13 +202,14 @@ impl Trainer {
         first: usize,
         objective: Objective,
         divisor: Divisor,
+        mut sums: Sums,
         tally: &mut Tally,
     ) -> Result<(), LearnError> {
         let rows = Rows::of(part)?.starting_at(first);
         let dropout = Dropout { seed: self.seed, step: self.optimizer.step };
-        let forward = forward(&self.decoder, &rows, Some(dropout))?;
+        let pass = Pass::of(&self.decoder, &rows, dropout, self.params.activations, &mut self.pool)?;
         let sequences: Vec<Sequence<'_>> =
-            part.iter().zip(forward.by_sequence()).map(|(t, logprobs)| t.seen(logprobs)).collect();
+            part.iter().zip(rows.by_sequence(pass.logprobs())).map(|(t, logprobs)| t.seen(logprobs)).collect();
         let (terms, divisor) = match divisor {
             Divisor::Fixed(n) => {
                 let of = |s: &Sequence<'_>| sequence_terms(objective, s);
@@ -220,19 +224,23 @@ impl Trainer {
         for ((trajectory, terms), sequence) in part.iter().zip(&terms).zip(&sequences) {
             tally.sequence(trajectory, terms, sequence.logprobs, divisor);
         }
-        let mut loss = token_loss(&forward.logprobs, &terms, divisor)?;
+        let mut dhidden = None;
         if let Some(kl_weight) = objective.kl_weight() {
             let reference = self.reference.as_ref().ok_or_else(|| {
                 LearnError::Parameter("this objective compares with a reference model: give --reference".into())
             })?;
-            let (hidden, factor) = (&forward.hidden, kl_weight / divisor);
+            let (hidden, factor) = (pass.hidden()?, kl_weight / divisor);
             let reference_hidden = rows.hidden(reference)?;
-            let (kl, dh) = kl::backward(&self.decoder, hidden, reference, &reference_hidden, factor, &mut self.sums)?;
+            if sums == Sums::Begin {
+                clear(&mut self.sums);
+                sums = Sums::Continue;
+            }
+            let (kl, dh) = kl::backward(&self.decoder, &hidden, reference, &reference_hidden, factor, &mut self.sums)?;
             tally.loss += factor * kl;
-            loss = (loss + (hidden * dh)?.sum_all()?)?;
+            dhidden = Some(dh);
         }
-        let mut grads = loss.backward()?;
-        accumulate(&mut self.sums, self.decoder.parameters(), &mut grads)
+        let dlogprobs = token_gradients(&terms, divisor);
+        pass.backward(&self.decoder, &dlogprobs, dhidden.as_ref(), (self.sums.as_mut_slice(), sums), &mut self.pool)
     }
 }
 

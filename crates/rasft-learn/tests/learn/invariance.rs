@@ -2,7 +2,9 @@
 
 use crate::support::{assert_close, frozen, params, tiny_decoder, tiny_trainer, trajectories, weight_bits, widened};
 use rasft_learn::reference::score;
-use rasft_learn::{MicroBatching, Normalization, Objective, Order, RunPlan, Trainer, TrainerParams, Trajectory, train};
+use rasft_learn::{
+    Activations, MicroBatching, Normalization, Objective, Order, RunPlan, Trainer, TrainerParams, Trajectory, train,
+};
 use rasft_types::StepMetrics;
 use std::sync::atomic::AtomicBool;
 
@@ -62,10 +64,10 @@ fn micro_batch_normalisation_is_the_mean_of_the_micro_batches() {
 }
 
 /// A short run; the bits of all weights and the metrics.
-fn run(threads: usize) -> (Vec<Vec<u32>>, Vec<StepMetrics>) {
+fn run(threads: usize, activations: Activations) -> (Vec<Vec<u32>>, Vec<StepMetrics>) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| {
-        let mut trainer = tiny_trainer(params());
+        let mut trainer = tiny_trainer(TrainerParams { activations, ..params() });
         let plan = RunPlan { order: Order::Shuffled { seed: 5 }, batch_size: 6, steps: 4, consumed: 0 };
         let report = train(&mut trainer, &trajectories(10), &plan, &AtomicBool::new(false), &mut |_| {
             Ok::<(), rasft_learn::LearnError>(())
@@ -76,11 +78,13 @@ fn run(threads: usize) -> (Vec<Vec<u32>>, Vec<StepMetrics>) {
 }
 
 #[test]
-fn runs_repeat_to_the_bit_for_any_number_of_threads() {
-    let first = run(1);
+fn runs_repeat_to_the_bit_for_any_number_of_threads_and_with_recomputed_activations() {
+    let first = run(1, Activations::Kept);
     assert_ne!(first.0, weight_bits(&tiny_decoder()));
     for threads in [1, 2, 3] {
-        assert_eq!(run(threads), first, "{threads} threads");
+        for activations in [Activations::Kept, Activations::Recomputed] {
+            assert_eq!(run(threads, activations), first, "{threads} threads, {activations:?}");
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use candle_core::Tensor;
 use rasft_learn::{
-    AdamWParams, MicroBatching, Normalization, Objective, Schedule, ScheduleKind, Trainer, TrainerParams, Trajectory,
+    Activations, AdamWParams, MicroBatching, Normalization, Objective, Schedule, ScheduleKind, Trainer, TrainerParams,
+    Trajectory,
 };
 use rasft_model::{Decoder, DecoderConfig, LoadOptions, ModelDir, WeightsDtype};
 use serde_json::{Value, json};
@@ -63,6 +64,7 @@ pub fn params() -> TrainerParams {
         objective: Objective::Rasft { clip_min: 0.4, clip_max: 1.2 },
         normalization: Normalization::Global,
         micro_batching: MicroBatching::Tokens(64),
+        activations: Activations::Kept,
         learning_rate: 1e-2,
         schedule: Schedule { kind: ScheduleKind::Constant, warmup_steps: 0, total_steps: 100 },
         max_grad_norm: 1.0,

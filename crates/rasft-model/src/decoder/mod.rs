@@ -14,13 +14,14 @@ use crate::dir::ModelDir;
 use crate::error::ModelError;
 use crate::lora::Masks;
 use crate::ops;
-use crate::packed::Packed;
+use crate::packed::{Packed, Span};
 use crate::weights::{self, WeightsDtype};
 
 mod adapted;
 mod block;
 mod init;
 mod projection;
+pub mod recorded;
 mod rope_tables;
 mod save;
 
@@ -170,11 +171,7 @@ impl Decoder {
     }
 
     fn hidden_masked(&self, batch: &Packed, masks: Option<&Masks<'_>>) -> Result<Tensor, ModelError> {
-        self.check_batch(batch)?;
-        if let Some(span) = batch.spans.iter().find(|s| s.past != 0) {
-            let past = span.past;
-            return Err(ModelError::Request(format!("a span has {past} cached tokens, but hidden() has no cache")));
-        }
+        self.check_whole(batch)?;
         let network = self.network();
         network.forward(&self.config, &self.rope, batch, &mut block::Uncached, masks)
     }
@@ -246,6 +243,16 @@ impl Decoder {
 
     fn network(&self) -> &Network {
         self.tracked.as_ref().unwrap_or(&self.detached)
+    }
+
+    fn check_whole(&self, batch: &Packed) -> Result<(), ModelError> {
+        self.check_batch(batch)?;
+        match batch.spans.iter().find(|s| s.past != 0) {
+            None => Ok(()),
+            Some(Span { past, .. }) => {
+                Err(ModelError::Request(format!("a span has {past} cached tokens, but hidden() has no cache")))
+            }
+        }
     }
 
     fn check_batch(&self, batch: &Packed) -> Result<(), ModelError> {

@@ -132,6 +132,19 @@ pub(crate) fn query_blocks<'a>(
     blocks
 }
 
+/// Causal attention of whole sequences from `[q, k, v]`.
+pub(crate) fn attend([q, k, v]: [&[f32]; 3], spans: &[Span], heads: Heads, scale: f32, out: &mut [f32]) {
+    let mut blocks = query_blocks(q, out, spans, heads);
+    blocks.par_iter_mut().with_max_len(1).for_each(|(span, block)| {
+        let from = spans[*span].start * heads.kv_row();
+        let ld = heads.kv_row();
+        attend_block(block, heads, scale, |g| {
+            let at = from + g * heads.dim;
+            (Right::Transposed { data: &k[at..], ld }, Right::Rows { data: &v[at..], ld })
+        });
+    });
+}
+
 /// Attention of one block of queries; `kv(g)` gives keys (Dh, n) and values (n, Dh) of key-value head g.
 pub(crate) fn attend_block<'a>(
     block: &mut QueryBlock,
@@ -202,15 +215,7 @@ impl CustomOp3 for Attention {
         let (q, k, v) = (slice(OP, s1, l1)?, slice(OP, s2, l2)?, slice(OP, s3, l3)?);
         let heads = heads(l1, l2)?;
         let mut out = vec![0f32; q.len()];
-        let mut blocks = query_blocks(q, &mut out, &self.spans, heads);
-        blocks.par_iter_mut().with_max_len(1).for_each(|(span, block)| {
-            let from = self.spans[*span].start * heads.kv_row();
-            let ld = heads.kv_row();
-            attend_block(block, heads, self.scale, |g| {
-                let at = from + g * heads.dim;
-                (Right::Transposed { data: &k[at..], ld }, Right::Rows { data: &v[at..], ld })
-            });
-        });
+        attend([q, k, v], &self.spans, heads, self.scale, &mut out);
         Ok((CpuStorage::F32(out), l1.shape().clone()))
     }
 

@@ -16,8 +16,14 @@ use rayon::prelude::*;
 pub(crate) fn gradients(slices: [&[f32]; 5], spans: &[Span], heads: Heads, scale: f32) -> [Vec<f32>; 3] {
     let [q, k, ..] = slices;
     let (mut dq, mut dk, mut dv) = (vec![0f32; q.len()], vec![0f32; k.len()], vec![0f32; k.len()]);
+    gradients_into(slices, spans, heads, scale, [&mut dq, &mut dk, &mut dv]);
+    [dq, dk, dv]
+}
+
+/// [`gradients`] into memory that is there; what it held before does not matter.
+pub(crate) fn gradients_into(slices: [&[f32]; 5], spans: &[Span], heads: Heads, scale: f32, into: [&mut [f32]; 3]) {
+    let [mut dq_rest, mut dk_rest, mut dv_rest] = into;
     let mut tasks = Vec::with_capacity(spans.len());
-    let (mut dq_rest, mut dk_rest, mut dv_rest) = (dq.as_mut_slice(), dk.as_mut_slice(), dv.as_mut_slice());
     for span in spans {
         let mine = [
             split_front(&mut dq_rest, span.len * heads.q_row()),
@@ -37,7 +43,6 @@ pub(crate) fn gradients(slices: [&[f32]; 5], spans: &[Span], heads: Heads, scale
             per_token.scatter(v_part, g, dv);
         }
     });
-    [dq, dk, dv]
 }
 
 fn split_front<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {

@@ -64,13 +64,8 @@ impl CustomOp2 for CrossEntropy {
     fn bwd(&self, h: &Tensor, w: &Tensor, y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (d, wants_w) = (w.dim(1)?, w.track_op());
         let (dh, dw) = with_slices(OP, [h, w, y, &dense(dy)?], |[h, w, y, dy]| {
-            let rows = Rows::active(h, w, y, dy, &self.targets, d);
             let mut dw = vec![0f32; if wants_w { w.len() } else { 0 }];
-            let active = backward(&rows, w, &mut dw);
-            let mut dh = vec![0f32; h.len()];
-            for (&n, row) in rows.index.iter().zip(active.chunks_exact(d)) {
-                dh[n * d..(n + 1) * d].copy_from_slice(row);
-            }
+            let dh = gradients([h, w, y, dy], &self.targets, d, &mut dw, Start::Kept);
             Ok((dh, dw))
         })?;
         let dw = wants_w.then(|| Tensor::from_vec(dw, w.shape(), w.device())).transpose()?;
@@ -84,7 +79,28 @@ struct TileStats {
     targets: Vec<(usize, f32)>,
 }
 
-fn forward(h: &[f32], w: &[f32], d: usize, targets: &[u32]) -> Vec<f32> {
+/// dh from `[h, w, y, dy]`; replaces `dw` or adds to it. It is empty when nobody wants it.
+pub(crate) fn gradients(
+    [h, w, y, dy]: [&[f32]; 4],
+    targets: &[u32],
+    d: usize,
+    dw: &mut [f32],
+    start: Start,
+) -> Vec<f32> {
+    let rows = Rows::active(h, w, y, dy, targets, d);
+    if rows.index.is_empty() && start == Start::Zero {
+        dw.fill(0.0);
+    }
+    let active = backward(&rows, w, dw, start);
+    let mut dh = vec![0f32; h.len()];
+    for (&n, row) in rows.index.iter().zip(active.chunks_exact(d)) {
+        dh[n * d..(n + 1) * d].copy_from_slice(row);
+    }
+    dh
+}
+
+/// Log-probabilities of the targets.
+pub(crate) fn forward(h: &[f32], w: &[f32], d: usize, targets: &[u32]) -> Vec<f32> {
     let tiles = w.len().div_ceil(ENTRIES * d);
     let mut y = vec![0f32; targets.len()];
     for (chunk, y) in y.chunks_mut(ROWS).enumerate() {
@@ -164,8 +180,8 @@ impl Rows {
     }
 }
 
-/// Returns dh of the rows; adds to `dw`, which is empty when nobody wants it.
-fn backward(rows: &Rows, w: &[f32], dw: &mut [f32]) -> Vec<f32> {
+/// Returns dh of the rows; replaces `dw` or adds to it.
+fn backward(rows: &Rows, w: &[f32], dw: &mut [f32], start: Start) -> Vec<f32> {
     let n = rows.index.len();
     if n == 0 {
         return Vec::new();
@@ -176,14 +192,17 @@ fn backward(rows: &Rows, w: &[f32], dw: &mut [f32]) -> Vec<f32> {
     let mut dh = Vec::with_capacity(n * d);
     for from in (0..n).step_by(ROWS) {
         let chunk = from..(from + ROWS).min(n);
+        let start = if from == 0 { start } else { Start::Kept };
         let len = chunk.len() * d;
         let mut partial = vec![0f32; w.len().div_ceil(part_len) * len];
         let parts = partial.par_chunks_mut(len).zip(w.par_chunks(part_len)).enumerate().with_max_len(1);
         if dw.is_empty() {
-            parts.for_each(|(part, (dh, w))| part_gradients(rows, chunk.clone(), w, part * part_len / d, dh, &mut []));
+            parts.for_each(|(part, (dh, w))| {
+                part_gradients(rows, chunk.clone(), w, part * part_len / d, dh, (&mut [], start))
+            });
         } else {
             parts.zip(dw.par_chunks_mut(part_len)).for_each(|((part, (dh, w)), dw)| {
-                part_gradients(rows, chunk.clone(), w, part * part_len / d, dh, dw);
+                part_gradients(rows, chunk.clone(), w, part * part_len / d, dh, (dw, start));
             });
         }
         dh.extend(column_sums(&partial, len));
@@ -192,7 +211,14 @@ fn backward(rows: &Rows, w: &[f32], dw: &mut [f32]) -> Vec<f32> {
 }
 
 /// One chunk of rows against one part of the vocabulary, tile by tile.
-fn part_gradients(rows: &Rows, chunk: std::ops::Range<usize>, w: &[f32], first: usize, dh: &mut [f32], dw: &mut [f32]) {
+fn part_gradients(
+    rows: &Rows,
+    chunk: std::ops::Range<usize>,
+    w: &[f32],
+    first: usize,
+    dh: &mut [f32],
+    (dw, start): (&mut [f32], Start),
+) {
     let n = chunk.len();
     let d = dh.len() / n;
     let h = &rows.h[chunk.start * d..chunk.end * d];
@@ -213,7 +239,7 @@ fn part_gradients(rows: &Rows, chunk: std::ops::Range<usize>, w: &[f32], first: 
         gemm_here(n, d, cols, Left::Rows { data: z, ld: cols }, right(w), dh, d, Start::Kept);
         if !dw.is_empty() {
             let dw = &mut dw[tile * ENTRIES * d..][..cols * d];
-            gemm_here(cols, d, n, Left::Transposed(z), right(h), dw, d, Start::Kept);
+            gemm_here(cols, d, n, Left::Transposed(z), right(h), dw, d, start);
         }
     }
 }

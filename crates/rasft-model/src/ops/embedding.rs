@@ -34,25 +34,37 @@ impl CustomOp1 for Embedding {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (_, d) = layout.shape().dims2()?;
         let table = slice(OP, storage, layout)?;
-        let mut y = Vec::with_capacity(self.ids.len() * d);
-        for &id in &self.ids {
-            y.extend_from_slice(&table[id as usize * d..][..d]);
-        }
+        let mut y = vec![0f32; self.ids.len() * d];
+        look_up(table, &self.ids, &mut y);
         Ok((CpuStorage::F32(y), (self.ids.len(), d).into()))
     }
 
     fn bwd(&self, table: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
         let (v, d) = table.dims2()?;
-        // One thread: a batch holds few rows, and their order is then the tokens'.
-        let grad = with_slices(OP, [&dense(dy)?], |[dy]| {
-            let mut grad = vec![0f32; v * d];
-            for (&id, dy) in self.ids.iter().zip(dy.chunks_exact(d.max(1))) {
-                for (sum, &value) in grad[id as usize * d..][..d].iter_mut().zip(dy) {
-                    *sum += value;
-                }
-            }
-            Ok(grad)
+        let mut grad = vec![0f32; v * d];
+        with_slices(OP, [&dense(dy)?], |[dy]| {
+            add_gradient(&self.ids, dy, &mut grad);
+            Ok(())
         })?;
         Ok(Some(Tensor::from_vec(grad, (v, d), table.device())?))
+    }
+}
+
+/// The rows of `ids`, end to end.
+pub(crate) fn look_up(table: &[f32], ids: &[u32], y: &mut [f32]) {
+    let d = y.len() / ids.len().max(1);
+    for (&id, y) in ids.iter().zip(y.chunks_exact_mut(d.max(1))) {
+        y.copy_from_slice(&table[id as usize * d..][..d]);
+    }
+}
+
+/// Adds each row of `dy` to its token's row of the table's gradient. One thread: a batch holds few rows, and their order is
+/// then the tokens'.
+pub(crate) fn add_gradient(ids: &[u32], dy: &[f32], grad: &mut [f32]) {
+    let d = dy.len() / ids.len().max(1);
+    for (&id, dy) in ids.iter().zip(dy.chunks_exact(d.max(1))) {
+        for (sum, &value) in grad[id as usize * d..][..d].iter_mut().zip(dy) {
+            *sum += value;
+        }
     }
 }

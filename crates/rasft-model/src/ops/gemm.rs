@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "tasks write disjoint tiles of one matrix")]
 
 use super::microkernel::{MR, NR, Tile, run};
-use super::pack::{Aligned, Tasks, copy_rows, panels_of_stored, panels_of_transposed, transpose};
+use super::pack::{Scratch, Tasks, copy_rows, panels_of_transposed, scratch_panels_of_stored, transpose};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
@@ -15,6 +15,8 @@ use std::mem::MaybeUninit;
 const KC: usize = 288;
 /// Rows of A passed over per panel of B: with some hundred to two thousand columns they stay in the second-level cache.
 const MC: usize = 256;
+/// Rows of A passed over per block of B that is laid out here.
+const MC_WIDE: usize = 512;
 /// Values of B, stored transposed, up to which it is packed as a whole for several blocks of rows.
 const PACK_WHOLE: usize = 1 << 22;
 /// Multiply-adds below which waking threads costs more than it gains.
@@ -110,13 +112,13 @@ unsafe fn product(m: usize, n: usize, k: usize, a: Left, b: Right, c: Output, st
     let tasks = if threads == 1 || m * n * k <= SEQUENTIAL { Tasks::One } else { tasks };
     let packed_b;
     let b = match b {
-        Right::Transposed { data, ld } if ld == k && m > MC && n * k <= PACK_WHOLE => {
-            packed_b = panels_of_stored(&[&data[..n * k]], k, tasks);
+        Right::Transposed { data, ld } if ld == k && m > MC_WIDE && n * k <= PACK_WHOLE => {
+            packed_b = scratch_panels_of_stored(&data[..n * k], k, tasks);
             Right::Panels(packed_b.as_slice())
         }
         b => b,
     };
-    let mut packed = Aligned::zeros(0);
+    let mut packed = Scratch::empty();
     if tasks == Tasks::One {
         let left = left_view(m, k, a, Tasks::One, &mut packed);
         // SAFETY: the caller's promise.
@@ -126,7 +128,7 @@ unsafe fn product(m: usize, n: usize, k: usize, a: Left, b: Right, c: Output, st
     let panels = n.div_ceil(NR);
     // Enough tasks for an even load, few enough that each is worth a wake-up.
     let fair = m.div_ceil(4 * threads).next_multiple_of(MR);
-    let row_block = if panels >= 4 * threads { m } else { fair.max(64) };
+    let row_block = if panels * m.div_ceil(MC_WIDE) >= 4 * threads { m.min(MC_WIDE) } else { fair.max(64) };
     let row_blocks = m.div_ceil(row_block);
     let group = (panels * row_blocks / (8 * threads)).clamp(1, panels);
     let groups = panels.div_ceil(group);
@@ -161,7 +163,7 @@ fn check(m: usize, n: usize, k: usize, a: &Left, b: &Right, c_len: usize, ldc: u
     );
 }
 
-fn left_view(m: usize, k: usize, a: Left, tasks: Tasks, packed: &mut Aligned) -> LeftView {
+fn left_view(m: usize, k: usize, a: Left, tasks: Tasks, packed: &mut Scratch) -> LeftView {
     match a {
         Left::Rows { data, ld } => LeftView { data: data.as_ptr(), strides: [MR * ld, ld, 1] },
         Left::Transposed(data) => {
@@ -176,6 +178,10 @@ struct PanelBlock(MaybeUninit<[f32; KC * NR]>);
 
 /// One rectangle of C; `rows` start at a multiple of 8, `columns` at a multiple of 48.
 ///
+/// Panels that are laid out already are read from front to back, which suits a weight that comes from memory. Others are
+/// laid out here, one block of k after the other, so that each layout serves many rows and the block of A, up to
+/// `MC_WIDE` × `KC`, stays in the second-level cache.
+///
 /// # Safety
 /// The rectangle lies in C and is this caller's alone; A, B and C are as [`check`] asks.
 unsafe fn block(
@@ -188,42 +194,69 @@ unsafe fn block(
     start: Start,
 ) {
     let mut scratch = PanelBlock(MaybeUninit::uninit());
-    let scratch = scratch.0.as_mut_ptr().cast::<f32>();
-    let row_blocks = rows.clone().step_by(MC).map(|row| row..(row + MC).min(rows.end));
-    for (rows, col) in row_blocks.flat_map(|rows| columns.clone().step_by(NR).map(move |col| (rows.clone(), col))) {
-        let cols = NR.min(columns.end - col);
-        let mut from = 0;
-        loop {
-            let len = KC.min(k - from);
-            // SAFETY: the block of B and the scratch hold `len` rows of `cols` columns.
-            let (b_at, b_row, b_padded) = unsafe { panel(b, k, from, len, col, cols, rows.len(), scratch) };
-            let share = len * NR / rows.len().div_ceil(MR);
-            for (nth, row) in rows.clone().step_by(MR).enumerate() {
-                let tile = Tile {
-                    a: a.data.wrapping_add(row / MR * a.strides[0] + from * a.strides[2]),
-                    a_row: a.strides[1],
-                    a_col: a.strides[2],
-                    b: b_at,
-                    b_row,
-                    c: c.data.wrapping_add(row * c.ld + col),
-                    c_row: c.ld,
-                    k: len,
-                    rows: MR.min(rows.end - row),
-                    cols,
-                    b_padded,
-                    accumulate: from > 0 || start == Start::Kept,
-                    // Packed panels follow each other: each tile fetches its share of the next block meanwhile.
-                    ahead: b_at.wrapping_add(if b_padded { len * NR + nth * share } else { 0 }),
-                    ahead_step: if b_padded { (share / len.max(1)).min(16) } else { 0 },
-                };
-                // SAFETY: the tile lies in the rectangle.
-                unsafe { run(&tile) };
+    let part = Part { k, a, b, c, start, columns: columns.clone(), scratch: scratch.0.as_mut_ptr().cast() };
+    let steps = (0..k.max(1)).step_by(KC);
+    let laid_out = matches!(b, Right::Panels(_));
+    let height = if laid_out { MC } else { MC_WIDE };
+    for row in rows.clone().step_by(height) {
+        let rows = row..(row + height).min(rows.end);
+        if laid_out {
+            for (col, from) in columns.clone().step_by(NR).flat_map(|col| steps.clone().map(move |from| (col, from))) {
+                // SAFETY: the strip lies in the rectangle.
+                unsafe { strip(&part, rows.clone(), col, from) };
             }
-            from += len;
-            if from >= k {
-                break;
+        } else {
+            for (from, col) in steps.clone().flat_map(|from| columns.clone().step_by(NR).map(move |col| (from, col))) {
+                // SAFETY: as above.
+                unsafe { strip(&part, rows.clone(), col, from) };
             }
         }
+    }
+}
+
+/// What the strips of one rectangle share.
+struct Part<'a> {
+    k: usize,
+    a: LeftView,
+    b: &'a Right<'a>,
+    c: Output,
+    start: Start,
+    columns: std::ops::Range<usize>,
+    /// Room for one block of a panel.
+    scratch: *mut f32,
+}
+
+/// Continues the chains of `rows` × one panel at `col` over the block of k at `from`.
+///
+/// # Safety
+/// As [`block`]; blocks of k come in order.
+unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, from: usize) {
+    let Part { k, a, c, .. } = *part;
+    let cols = NR.min(part.columns.end - col);
+    let len = KC.min(k - from);
+    // SAFETY: the block of B and the scratch hold `len` rows of `cols` columns.
+    let (b_at, b_row, b_padded) = unsafe { panel(part.b, k, from, len, col, cols, rows.len(), part.scratch) };
+    let (end, share) = (rows.end, len * NR / rows.len().div_ceil(MR));
+    for (nth, row) in rows.step_by(MR).enumerate() {
+        let tile = Tile {
+            a: a.data.wrapping_add(row / MR * a.strides[0] + from * a.strides[2]),
+            a_row: a.strides[1],
+            a_col: a.strides[2],
+            b: b_at,
+            b_row,
+            c: c.data.wrapping_add(row * c.ld + col),
+            c_row: c.ld,
+            k: len,
+            rows: MR.min(end - row),
+            cols,
+            b_padded,
+            accumulate: from > 0 || part.start == Start::Kept,
+            // Packed panels follow each other: each tile fetches its share of the next block meanwhile.
+            ahead: b_at.wrapping_add(if b_padded { len * NR + nth * share } else { 0 }),
+            ahead_step: if b_padded { (share / len.max(1)).min(16) } else { 0 },
+        };
+        // SAFETY: the tile lies in the rectangle.
+        unsafe { run(&tile) };
     }
 }
 

@@ -199,12 +199,54 @@ impl CustomOp3 for Linear {
     }
 }
 
+/// `y = bias + x·wᵀ` into memory that is there; what it held before does not matter.
+pub(crate) fn affine_into(x: &[f32], w: &[f32], bias: Option<&[f32]>, n: usize, k: usize, y: &mut [f32]) {
+    let (left, right) = (Left::Rows { data: x, ld: k }, Right::Transposed { data: w, ld: k });
+    let t = y.len() / n;
+    match bias {
+        None => gemm(t, n, k, left, right, y, n, Start::Zero),
+        Some(bias) => {
+            y.chunks_exact_mut(n).for_each(|row| row.copy_from_slice(bias));
+            gemm(t, n, k, left, right, y, n, Start::Kept);
+        }
+    }
+}
+
+/// `dx = dy·w` or, kept, `dx += dy·w`.
+pub(crate) fn input_gradient(dy: &[f32], w: &[f32], n: usize, k: usize, dx: &mut [f32], start: Start) {
+    let right = Right::Rows { data: w, ld: k };
+    gemm(dx.len() / k, k, n, Left::Rows { data: dy, ld: n }, right, dx, k, start);
+}
+
+/// `dw = dyᵀ·x` or, kept, `dw += dyᵀ·x`.
+pub(crate) fn weight_gradient(dy: &[f32], x: &[f32], n: usize, k: usize, dw: &mut [f32], start: Start) {
+    gemm(n, k, x.len() / k, Left::Transposed(dy), Right::Rows { data: x, ld: k }, dw, k, start);
+}
+
+/// `y += x`, element by element.
+pub(crate) fn add_in_place(y: &mut [f32], x: &[f32]) {
+    const CHUNK: usize = 1 << 15;
+    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| add(y, x));
+}
+
+multiversion! {
+    fn add(y: &mut [f32], x: &[f32]) {
+        y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+    }
+}
+
 /// Sum of the rows of (T, N), each column from the first row to the last.
 pub(crate) fn column_sums(x: &[f32], n: usize) -> Vec<f32> {
-    const BLOCK: usize = 256;
     let mut sums = vec![0f32; n];
-    sums.par_chunks_mut(BLOCK).enumerate().for_each(|(block, sums)| add_columns(x, n, block * BLOCK, sums));
+    add_column_sums(x, &mut sums);
     sums
+}
+
+/// Adds the rows of (T, N) to `sums` (N), each column from the first row to the last.
+pub(crate) fn add_column_sums(x: &[f32], sums: &mut [f32]) {
+    const BLOCK: usize = 256;
+    let n = sums.len();
+    sums.par_chunks_mut(BLOCK).enumerate().for_each(|(block, sums)| add_columns(x, n, block * BLOCK, sums));
 }
 
 multiversion! {

@@ -38,5 +38,19 @@ pub use rms_norm::rms_norm;
 pub use rope::rope;
 pub use swiglu::swiglu;
 
+/// The kernels on slices, forward and backward, for passes that are written out.
+pub(crate) mod kernels {
+    pub(crate) use super::attention::{Heads, attend};
+    pub(crate) use super::attention_grad::gradients_into as attention_gradients;
+    pub(crate) use super::check::slice;
+    pub(crate) use super::cross_entropy::{forward as cross_entropy, gradients as cross_entropy_gradients};
+    pub(crate) use super::embedding::{add_gradient as add_embedding_gradient, look_up};
+    pub(crate) use super::gemm::Start;
+    pub(crate) use super::linear::{add_column_sums, add_in_place, affine_into, input_gradient, weight_gradient};
+    pub(crate) use super::rms_norm::{add_gradients as add_gradients_of_norm, normalise};
+    pub(crate) use super::rope::rotate_in_place;
+    pub(crate) use super::swiglu::{activate, replace_by_gradients};
+}
+
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 use super::microkernel::{MR, NR};
 use super::simd::{Level, level};
 use rayon::prelude::*;
+use std::cell::RefCell;
 
 /// One cache line of values; a vector of these is aligned for whole-register loads.
 #[derive(Clone, Copy)]
@@ -32,6 +33,55 @@ impl Aligned {
     pub fn as_mut_slice(&mut self) -> &mut [f32] {
         // SAFETY: as above, and the borrow is unique.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * 16) }
+    }
+}
+
+thread_local! {
+    /// Buffers of products that are done.
+    static SPARE: RefCell<Vec<Aligned>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Buffers that a thread keeps: a product needs two at most.
+const SPARES: usize = 2;
+
+/// Room to lay an operand out for one product. The thread keeps it for the next one, because fresh memory of this size
+/// costs as much as filling it.
+pub(crate) struct Scratch {
+    buffer: Aligned,
+}
+
+impl Scratch {
+    /// No room.
+    pub fn empty() -> Self {
+        Self { buffer: Aligned::zeros(0) }
+    }
+
+    /// `len` values, whatever they are, rounded up to whole lines.
+    fn of(len: usize) -> Self {
+        let mut buffer = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Aligned::zeros(0));
+        if buffer.lines.len() * 16 < len {
+            buffer = Aligned::zeros(len);
+        }
+        Self { buffer }
+    }
+
+    pub fn as_slice(&self) -> &[f32] {
+        self.buffer.as_slice()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let buffer = std::mem::replace(&mut self.buffer, Aligned::zeros(0));
+        if !buffer.lines.is_empty() {
+            // Fails only while the thread ends.
+            let _ = SPARE.try_with(|spare| {
+                let mut spare = spare.borrow_mut();
+                if spare.len() < SPARES {
+                    spare.push(buffer);
+                }
+            });
+        }
     }
 }
 
@@ -100,8 +150,8 @@ pub(crate) enum Tasks {
 }
 
 /// Lays `a[i, k]` at `src[k·m + i]` (m × k, stored transposed) out in panels of 8 rows: `panel, k, row in the panel`.
-pub(crate) fn panels_of_transposed(src: &[f32], m: usize, k: usize, tasks: Tasks) -> Aligned {
-    let mut packed = Aligned::zeros(m.div_ceil(MR) * MR * k);
+pub(crate) fn panels_of_transposed(src: &[f32], m: usize, k: usize, tasks: Tasks) -> Scratch {
+    let mut packed = Scratch::of(m.div_ceil(MR) * MR * k);
     if m == 0 || k == 0 {
         return packed;
     }
@@ -122,7 +172,7 @@ pub(crate) fn panels_of_transposed(src: &[f32], m: usize, k: usize, tasks: Tasks
             }
         }
     };
-    let all = &mut packed.as_mut_slice()[..m.div_ceil(MR) * MR * k];
+    let all = &mut packed.buffer.as_mut_slice()[..m.div_ceil(MR) * MR * k];
     match tasks {
         Tasks::One => all.chunks_mut(MR * k * 8).enumerate().for_each(fill),
         Tasks::Many => all.par_chunks_mut(MR * k * 8).enumerate().for_each(fill),
@@ -134,8 +184,21 @@ pub(crate) fn panels_of_transposed(src: &[f32], m: usize, k: usize, tasks: Tasks
 pub(crate) fn panels_of_stored(pieces: &[&[f32]], k: usize, tasks: Tasks) -> Aligned {
     let n: usize = pieces.iter().map(|piece| piece.len() / k.max(1)).sum();
     let mut packed = Aligned::zeros(n.div_ceil(NR) * NR * k);
-    if n == 0 || k == 0 {
-        return packed;
+    fill_panels(pieces, k, tasks, packed.as_mut_slice());
+    packed
+}
+
+/// [`panels_of_stored`] of one piece for one product.
+pub(crate) fn scratch_panels_of_stored(stored: &[f32], k: usize, tasks: Tasks) -> Scratch {
+    let len = (stored.len() / k.max(1)).div_ceil(NR) * NR * k;
+    let mut packed = Scratch::of(len);
+    fill_panels(&[stored], k, tasks, &mut packed.buffer.as_mut_slice()[..len]);
+    packed
+}
+
+fn fill_panels(pieces: &[&[f32]], k: usize, tasks: Tasks, panels: &mut [f32]) {
+    if k == 0 {
+        return;
     }
     let fill = |(panel, out): (usize, &mut [f32])| {
         let mut first = 0; // row of the whole at which the piece starts
@@ -150,12 +213,10 @@ pub(crate) fn panels_of_stored(pieces: &[&[f32]], k: usize, tasks: Tasks) -> Ali
             first += rows;
         }
     };
-    let panels = packed.as_mut_slice();
     match tasks {
         Tasks::One => panels.chunks_mut(NR * k).enumerate().for_each(fill),
         Tasks::Many => panels.par_chunks_mut(NR * k).enumerate().for_each(fill),
     }
-    packed
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -1,9 +1,9 @@
 //! Root-mean-square normalisation.
 
 use super::check::{dense, dims, has_kernel, require, slice, with_slices};
-use super::linear::column_sums;
+use super::linear::add_column_sums;
 use super::plain;
-use super::simd::{multiversion, sum_of_products};
+use super::simd::{multiversion, sum_of_products, sum_of_weighted_products};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -45,29 +45,36 @@ impl CustomOp2 for RmsNorm {
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         let (x, weight) = (slice(OP, s1, l1)?, slice(OP, s2, l2)?);
         let mut y = vec![0f32; x.len()];
-        let chunk = chunk(weight.len());
-        y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(y, x)| forward(x, weight, self.eps, y));
+        normalise(x, weight, self.eps, &mut y);
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (dx, dw) = with_slices(OP, [x, weight, &dense(dy)?], |[x, weight, dy]| {
-            let d = weight.len();
-            let mut dx = vec![0f32; x.len()];
-            let mut partial = vec![0f32; x.len().div_ceil(PARTIAL_ROWS * d) * d];
-            dx.par_chunks_mut(PARTIAL_ROWS * d)
-                .zip(partial.par_chunks_mut(d))
-                .zip(x.par_chunks(PARTIAL_ROWS * d).zip(dy.par_chunks(PARTIAL_ROWS * d)))
-                .for_each(|((dx, dw), (x, dy))| backward(x, weight, self.eps, dy, dx, dw));
-            Ok((dx, column_sums(&partial, d)))
+            let (mut dx, mut dw) = (vec![0f32; x.len()], vec![0f32; weight.len()]);
+            add_gradients(x, weight, self.eps, dy, &mut dx, &mut dw);
+            Ok((dx, dw))
         })?;
         let dw = weight.track_op().then(|| Tensor::from_vec(dw, weight.shape(), weight.device())).transpose()?;
         Ok((Some(Tensor::from_vec(dx, x.shape(), x.device())?), dw))
     }
 }
 
-fn chunk(d: usize) -> usize {
-    (CHUNK / d).max(1) * d
+/// The norm of rows of `weight.len()` values.
+pub(crate) fn normalise(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) {
+    let chunk = (CHUNK / weight.len()).max(1) * weight.len();
+    y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(y, x)| forward(x, weight, eps, y));
+}
+
+/// Adds the gradients of [`normalise`] to `dx` and `dw`.
+pub(crate) fn add_gradients(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32], dw: &mut [f32]) {
+    let d = weight.len();
+    let mut partial = vec![0f32; x.len().div_ceil(PARTIAL_ROWS * d) * d];
+    dx.par_chunks_mut(PARTIAL_ROWS * d)
+        .zip(partial.par_chunks_mut(d))
+        .zip(x.par_chunks(PARTIAL_ROWS * d).zip(dy.par_chunks(PARTIAL_ROWS * d)))
+        .for_each(|((dx, dw), (x, dy))| backward(x, weight, eps, dy, dx, dw));
+    add_column_sums(&partial, dw);
 }
 
 #[inline(always)]
@@ -88,19 +95,16 @@ multiversion! {
 }
 
 multiversion! {
-    /// With `s = 1/rms` and `g = dy·weight`: `dx = s·(g − x·s²·mean(g·x))`, `dw += dy·x·s`.
+    /// With `s = 1/rms` and `g = dy·weight`: `dx += s·(g − x·s²·mean(g·x))`, `dw += dy·x·s`.
     fn backward(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32], dw: &mut [f32]) {
         let d = weight.len();
         let dw = &mut dw[..d];
         for ((x, dy), dx) in x.chunks_exact(d).zip(dy.chunks_exact(d)).zip(dx.chunks_exact_mut(d)) {
             let inverse = inverse_rms(x, eps);
+            let pull = sum_of_weighted_products(dy, weight, x) / d as f32 * inverse * inverse;
             for i in 0..d {
-                dx[i] = dy[i] * weight[i];
                 dw[i] += dy[i] * x[i] * inverse;
-            }
-            let pull = sum_of_products(dx, x) / d as f32 * inverse * inverse;
-            for i in 0..d {
-                dx[i] = inverse * (dx[i] - x[i] * pull);
+                dx[i] += inverse * (dy[i] * weight[i] - x[i] * pull);
             }
         }
     }

@@ -109,6 +109,24 @@ pub(crate) fn sum_of_products(a: &[f32], b: &[f32]) -> f32 {
     sum_lanes(lanes)
 }
 
+/// `Σ a[i]·w[i]·b[i]` through 64 lanes by index.
+#[inline(always)]
+pub(crate) fn sum_of_weighted_products(a: &[f32], w: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let (a_full, a_rest) = a.as_chunks::<LANES>();
+    let (w_full, w_rest) = w.as_chunks::<LANES>();
+    let (b_full, b_rest) = b.as_chunks::<LANES>();
+    for ((x, w), y) in a_full.iter().zip(w_full).zip(b_full) {
+        for i in 0..LANES {
+            lanes[i] = (x[i] * w[i]).mul_add(y[i], lanes[i]);
+        }
+    }
+    for (lane, ((&x, &w), &y)) in lanes.iter_mut().zip(a_rest.iter().zip(w_rest).zip(b_rest)) {
+        *lane = (x * w).mul_add(y, *lane);
+    }
+    sum_lanes(lanes)
+}
+
 /// The largest value; −∞ for none. The order does not matter, a NaN is passed over.
 #[inline(always)]
 pub(crate) fn max_of(x: &[f32]) -> f32 {

@@ -35,25 +35,34 @@ impl CustomOp2 for SwiGlu {
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         let (gate, up) = (slice(OP, s1, l1)?, slice(OP, s2, l2)?);
         let mut y = vec![0f32; gate.len()];
-        y.par_chunks_mut(CHUNK)
-            .zip(gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK)))
-            .for_each(|(y, (gate, up))| forward(gate, up, y));
+        activate(gate, up, &mut y);
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
 
     fn bwd(&self, gate: &Tensor, up: &Tensor, _: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (dgate, dup) = with_slices(OP, [gate, up, &dense(dy)?], |[gate, up, dy]| {
-            let (mut dgate, mut dup) = (vec![0f32; gate.len()], vec![0f32; gate.len()]);
-            dgate
-                .par_chunks_mut(CHUNK)
-                .zip(dup.par_chunks_mut(CHUNK))
-                .zip(gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK)).zip(dy.par_chunks(CHUNK)))
-                .for_each(|((dgate, dup), ((gate, up), dy))| backward(gate, up, dy, dgate, dup));
+            let (mut dgate, mut dup) = (gate.to_vec(), up.to_vec());
+            replace_by_gradients(&mut dgate, &mut dup, dy);
             Ok((dgate, dup))
         })?;
         let tensor = |values| Tensor::from_vec(values, gate.shape(), gate.device());
         Ok((Some(tensor(dgate)?), Some(tensor(dup)?)))
     }
+}
+
+/// The activation of all elements.
+pub(crate) fn activate(gate: &[f32], up: &[f32], y: &mut [f32]) {
+    y.par_chunks_mut(CHUNK)
+        .zip(gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK)))
+        .for_each(|(y, (gate, up))| forward(gate, up, y));
+}
+
+/// Puts the gradients of gate and up in their places.
+pub(crate) fn replace_by_gradients(gate: &mut [f32], up: &mut [f32], dy: &[f32]) {
+    gate.par_chunks_mut(CHUNK)
+        .zip(up.par_chunks_mut(CHUNK))
+        .zip(dy.par_chunks(CHUNK))
+        .for_each(|((gate, up), dy)| backward(gate, up, dy));
 }
 
 multiversion! {
@@ -66,11 +75,12 @@ multiversion! {
 
 multiversion! {
     /// `d(g·σ(g)) = σ(g)·(1 + g·(1 − σ(g)))`
-    fn backward(gate: &[f32], up: &[f32], dy: &[f32], dgate: &mut [f32], dup: &mut [f32]) {
-        for ((dg, du), ((&g, &u), &dy)) in dgate.iter_mut().zip(dup).zip(gate.iter().zip(up).zip(dy)) {
+    fn backward(gate: &mut [f32], up: &mut [f32], dy: &[f32]) {
+        for ((gate, up), &dy) in gate.iter_mut().zip(up).zip(dy) {
+            let (g, u) = (*gate, *up);
             let sigma = 1.0 / (1.0 + exp(-g));
-            *du = dy * g * sigma;
-            *dg = dy * u * sigma * (1.0 + g * (1.0 - sigma));
+            *up = dy * g * sigma;
+            *gate = dy * u * sigma * (1.0 + g * (1.0 - sigma));
         }
     }
 }

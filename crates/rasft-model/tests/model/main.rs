@@ -5,5 +5,6 @@ mod crosscheck;
 mod files;
 mod golden;
 mod gradients;
+mod recorded;
 mod support;
 mod text;

@@ -16,7 +16,9 @@ use crate::job::Job;
 use crate::produce::{Product, produce};
 use crate::{Ctx, Error, Outputs};
 use rasft_data::{FileInfo, ShardWriter};
-use rasft_learn::{LearnError, RunPlan, StepDone, Trainer, TrainerState, largest_micro_batch, train, warnings};
+use rasft_learn::{
+    LearnError, RunPlan, StepDone, Trainer, TrainerParams, TrainerState, largest_micro_batch, train, warnings,
+};
 use rasft_store::Key;
 use rasft_types::StepMetrics;
 use resume::Kept;
@@ -89,11 +91,8 @@ impl Run<'_> {
         let rows = &self.rows.trajectories;
         let steps = self.settings.steps(rows.len());
         let left = self.kept.latest()?;
-        self.start.check_memory(largest_micro_batch(
-            rows,
-            self.settings.trainer.micro_batching,
-            self.params.batch_size,
-        ))?;
+        let TrainerParams { micro_batching, activations, .. } = self.settings.trainer;
+        self.start.check_memory(largest_micro_batch(rows, micro_batching, self.params.batch_size), activations)?;
         let mut trainer = self.start.trainer(self.settings, steps, left.as_ref())?;
         let (mut metrics, consumed) = left.map_or((Vec::new(), 0), |left| (left.metrics, left.place.consumed));
         let plan = RunPlan {

@@ -1,7 +1,9 @@
 //! Parameters of the stage, and what they mean once every word and number among them has been checked.
 
 use crate::Error;
-use rasft_learn::{AdamWParams, MicroBatching, Normalization, Objective, Order, Schedule, ScheduleKind, TrainerParams};
+use rasft_learn::{
+    Activations, AdamWParams, MicroBatching, Normalization, Objective, Order, Schedule, ScheduleKind, TrainerParams,
+};
 use rasft_model::{LoraConfig, WeightsDtype};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -67,6 +69,9 @@ pub struct Params {
     /// Where training runs.
     #[serde(skip)]
     pub device: Option<String>,
+    /// Activations are computed again rather than kept; the result is the same.
+    #[serde(skip)]
+    pub gradient_checkpointing: bool,
     /// Steps between two checkpoints of the unfinished run; never, but for Ctrl-C, if there is none.
     #[serde(skip)]
     pub checkpoint_every: Option<u64>,
@@ -131,6 +136,7 @@ impl Default for Params {
             lora: None,
             seed: 42,
             device: None,
+            gradient_checkpointing: false,
             checkpoint_every: None,
             keep_checkpoints: 1,
             tensorboard: None,
@@ -177,7 +183,12 @@ impl Settings {
         }
         let trainer = trainer(params)?;
         trainer.check()?;
-        crate::policy::parse_device(params.device.as_deref())?;
+        let device = crate::policy::parse_device(params.device.as_deref())?;
+        if params.gradient_checkpointing && (params.lora.is_some() || !device.is_cpu()) {
+            return Err(Error::usage(
+                "--gradient-checkpointing works where all weights train on the CPU: it goes with neither --lora nor --device",
+            ));
+        }
         Ok(Self {
             trainer,
             order: if params.shuffle { Order::Shuffled { seed: params.seed } } else { Order::AsGiven },
@@ -237,6 +248,7 @@ fn trainer(params: &Params) -> Result<TrainerParams, Error> {
         micro_batching: params
             .micro_batch_size
             .map_or(MicroBatching::Tokens(params.micro_batch_tokens), MicroBatching::Sequences),
+        activations: if params.gradient_checkpointing { Activations::Recomputed } else { Activations::Kept },
         learning_rate: params.learning_rate,
         schedule: Schedule {
             kind: one_of("--schedule", &params.schedule, &SCHEDULES)?,
@@ -276,7 +288,7 @@ mod tests {
             Some(lora)
         };
         type Change<'a> = &'a dyn Fn(&mut Params);
-        let cases: [(&str, Change); 23] = [
+        let cases: [(&str, Change); 24] = [
             ("--objective bogus", &|p| p.objective = "bogus".into()),
             ("--schedule step", &|p| p.schedule = "step".into()),
             ("--loss-normalization mean", &|p| p.loss_normalization = "mean".into()),
@@ -289,6 +301,7 @@ mod tests {
             ("--schedule-steps", &|p| p.schedule_steps = Some(0)),
             ("--checkpoint-every", &|p| p.checkpoint_every = Some(0)),
             ("--keep-checkpoints", &|p| p.keep_checkpoints = 0),
+            ("--gradient-checkpointing", &|p| (p.gradient_checkpointing, p.lora) = (true, adapted(|_| ()))),
             ("beta1", &|p| p.beta1 = 1.0),
             ("eps", &|p| p.eps = 0.0),
             ("learning rate", &|p| p.learning_rate = f64::NAN),

@@ -9,8 +9,8 @@ use crate::policy::{Policy, parse_device, verify_files};
 use crate::{Ctx, Error};
 use rasft_data::MANIFEST_FILE;
 use rasft_learn::{
-    AdamW, MemoryNeed, STATE_FILE, TRAINER_FILE, Trainer, TrainerState, load_state, read_place, save_checkpoint,
-    save_merged,
+    Activations, AdamW, MemoryNeed, Passes, STATE_FILE, TRAINER_FILE, Trainer, TrainerState, load_state, read_place,
+    save_checkpoint, save_merged,
 };
 use rasft_model::{
     Adapter, AdapterFrom, Decoder, DecoderConfig, LoadOptions, LoraConfig, ModelDir, Tokenizer, WeightsDtype,
@@ -115,7 +115,7 @@ impl Start {
     }
 
     /// Refuses to begin what does not fit into memory.
-    pub fn check_memory(&self, tokens: u64) -> Result<(), Error> {
+    pub fn check_memory(&self, tokens: u64, activations: Activations) -> Result<(), Error> {
         let n = self.config.n_parameters() as u64;
         let (trained, adapter) = match &self.weights {
             Weights::Adapter(frozen) => {
@@ -129,8 +129,9 @@ impl Start {
             None => 0,
         };
         let weights = n + of_reference + if adapter { trained } else { 0 };
-        let need = MemoryNeed::of(&self.config, weights, trained, tokens);
-        if self.options.device.is_cpu() { memory::check(&need, memory::available(), adapter) } else { Ok(()) }
+        let passes = if adapter { Passes::Adapter } else { Passes::Full(activations) };
+        let need = MemoryNeed::of(&self.config, weights, trained, tokens, passes);
+        if self.options.device.is_cpu() { memory::check(&need, memory::available(), passes) } else { Ok(()) }
     }
 
     /// The trainer at the beginning of the run, or where it was left.

@@ -1,0 +1,294 @@
+//! The passes of full training, written out over the kernels: a forward pass that keeps what its backward pass needs, and
+//! the backward pass, which adds every gradient to a sum of the caller's.
+//!
+//! It computes what [`Decoder::hidden`], [`Decoder::token_logprobs`] and candle's `backward` compute, which stay the path on
+//! other devices and the oracle in tests: log-probabilities have the same bits, gradients agree to rounding. What it
+//! leaves out is their cost: a graph, zeroed memory for every gradient, and a second copy of all gradients.
+//! Invariants: the bits of gradients depend neither on the number of threads nor on [`Activations`].
+//! Absent on purpose: losses, and gradients of a part of the parameters.
+
+use std::ops::Deref;
+
+use candle_core::{DType, Layout, Storage};
+
+use super::Decoder;
+use crate::error::ModelError;
+use crate::ops::kernels::{
+    Start, add_embedding_gradient, add_gradients_of_norm, cross_entropy, cross_entropy_gradients, look_up, normalise,
+    slice,
+};
+use crate::packed::Packed;
+
+mod block;
+mod params;
+mod pool;
+
+use block::{Inner, Place};
+use params::ModelParams;
+pub use pool::Pool;
+
+/// What a forward pass keeps of each block for the backward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activations {
+    /// All that the backward pass reads.
+    #[default]
+    Kept,
+    /// The block's input; the rest is computed again, which costs a third more time and saves most of the memory
+    /// (gradient checkpointing).
+    Recomputed,
+}
+
+/// Whether gradients are the first of their sums or go on top of what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sums {
+    /// Whatever the sums hold is overwritten, which saves clearing them.
+    Begin,
+    /// They are added to.
+    Continue,
+}
+
+impl Sums {
+    /// How a product that makes a whole gradient starts.
+    fn start(self) -> Start {
+        match self {
+            Self::Begin => Start::Zero,
+            Self::Continue => Start::Kept,
+        }
+    }
+
+    /// A sum that is added to bit by bit.
+    fn ready(self, sum: &mut [f32]) {
+        if self == Self::Begin {
+            sum.fill(0.0);
+        }
+    }
+}
+
+/// Which rows of a batch predict what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Predictions {
+    /// Rows of the batch, N of them.
+    pub rows: Vec<u32>,
+    /// The token each is to predict, N.
+    pub targets: Vec<u32>,
+}
+
+/// A forward pass that can be differentiated once.
+#[derive(Debug)]
+pub struct Recording {
+    batch: Packed,
+    positions: Vec<u32>,
+    predictions: Predictions,
+    blocks: Vec<Kept>,
+    /// What the final norm makes `hidden` of, (N, D).
+    last: Vec<f32>,
+    hidden: Vec<f32>,
+    logprobs: Vec<f32>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    x: Vec<f32>,
+    inner: Option<Inner>,
+}
+
+impl Recording {
+    /// Log-probabilities of the targets, (N), nats.
+    pub fn logprobs(&self) -> &[f32] {
+        &self.logprobs
+    }
+
+    /// Hidden states after the final norm, (N, D), row by row.
+    pub fn hidden(&self) -> &[f32] {
+        &self.hidden
+    }
+}
+
+impl Decoder {
+    /// Whether [`Decoder::record`] works: all weights are trained, no adapter, in f32 on the CPU.
+    #[must_use]
+    pub fn can_record(&self) -> bool {
+        let f32_on_cpu = |var: &candle_core::Var| var.device().is_cpu() && var.dtype() == DType::F32;
+        self.tracked.is_some() && self.lora.is_none() && self.parameters.iter().all(|(_, var)| f32_on_cpu(var))
+    }
+
+    /// Log-probabilities of the targets, with what [`Decoder::backward`] needs.
+    ///
+    /// # Errors
+    /// As [`Decoder::hidden`] and [`Decoder::token_logprobs`]; the decoder is not trainable in f32 on the CPU.
+    ///
+    /// # Source
+    /// algorithm.md §11.
+    pub fn record(
+        &self,
+        batch: &Packed,
+        predictions: Predictions,
+        activations: Activations,
+        pool: &mut Pool,
+    ) -> Result<Recording, ModelError> {
+        self.check_whole(batch)?;
+        self.check_predictions(batch, &predictions)?;
+        rayon::scope(|_| self.record_here(batch, predictions, activations, pool))
+    }
+
+    fn record_here(
+        &self,
+        batch: &Packed,
+        predictions: Predictions,
+        activations: Activations,
+        pool: &mut Pool,
+    ) -> Result<Recording, ModelError> {
+        let locked = locked(self)?;
+        let w = weights(self, &locked)?;
+        let d = self.config.hidden_size;
+        let positions = batch.positions();
+        let mut x = pool.take(batch.len() * d);
+        look_up(w.embedding, &batch.ids, &mut x);
+        let mut blocks = Vec::with_capacity(w.blocks.len());
+        self.with_place(batch, &positions, |place| {
+            for w in &w.blocks {
+                let inner = Inner::forward(place, w, &x, pool);
+                let y = inner.output(place, w, pool);
+                let inner = match activations {
+                    Activations::Kept => Some(inner),
+                    Activations::Recomputed => {
+                        inner.give_back(pool);
+                        None
+                    }
+                };
+                blocks.push(Kept { x: std::mem::replace(&mut x, y), inner });
+            }
+        })?;
+        let mut last = pool.take(predictions.rows.len() * d);
+        look_up(&x, &predictions.rows, &mut last);
+        pool.give([x]);
+        let mut hidden = pool.take(last.len());
+        normalise(&last, w.norm, self.config.rms_norm_eps as f32, &mut hidden);
+        let logprobs = cross_entropy(&hidden, w.head.unwrap_or(w.embedding), d, &predictions.targets);
+        Ok(Recording { batch: batch.clone(), positions, predictions, blocks, last, hidden, logprobs })
+    }
+
+    /// Adds the gradient of `L` to `into`, one sum per parameter in the order of [`Decoder::parameters`].
+    ///
+    /// # Shapes
+    /// `dlogprobs` `∂L/∂logprobs` (N); `dhidden` (N, D) what else of `∂L/∂hidden` there is, not through the
+    /// log-probabilities.
+    ///
+    /// # Errors
+    /// Lengths that do not fit.
+    pub fn backward(
+        &self,
+        recording: Recording,
+        dlogprobs: &[f32],
+        dhidden: Option<&[f32]>,
+        (into, sums): (&mut [Vec<f32>], Sums),
+        pool: &mut Pool,
+    ) -> Result<(), ModelError> {
+        let sized = into.len() == self.parameters.len()
+            && into.iter().zip(&self.parameters).all(|(sum, (_, var))| sum.len() == var.elem_count());
+        let n = recording.logprobs.len();
+        if !sized || dlogprobs.len() != n || dhidden.is_some_and(|dh| dh.len() != recording.hidden.len()) {
+            return Err(ModelError::Request(format!(
+                "backward: gradients do not fit {n} predictions and the parameters"
+            )));
+        }
+        rayon::scope(|_| self.backward_here(recording, dlogprobs, dhidden, (into, sums), pool))
+    }
+
+    fn backward_here(
+        &self,
+        recording: Recording,
+        dlogprobs: &[f32],
+        dhidden: Option<&[f32]>,
+        (into, sums): (&mut [Vec<f32>], Sums),
+        pool: &mut Pool,
+    ) -> Result<(), ModelError> {
+        let Recording { batch, positions, predictions, blocks, last, hidden, logprobs } = recording;
+        let locked = locked(self)?;
+        let w = weights(self, &locked)?;
+        let mut g = in_order(self, into.iter_mut().map(Vec::as_mut_slice))?;
+        let (d, eps) = (self.config.hidden_size, self.config.rms_norm_eps as f32);
+        let (head, head_sum) = (w.head.unwrap_or(w.embedding), g.head.as_deref_mut().unwrap_or(&mut *g.embedding));
+        let slices = [&hidden, head, &logprobs, dlogprobs];
+        let mut dh = cross_entropy_gradients(slices, &predictions.targets, d, head_sum, sums.start());
+        if let Some(more) = dhidden {
+            dh.iter_mut().zip(more).for_each(|(dh, more)| *dh += more);
+        }
+        let mut dlast = pool.take(last.len());
+        dlast.fill(0.0);
+        sums.ready(g.norm);
+        add_gradients_of_norm(&last, w.norm, eps, &dh, &mut dlast, g.norm);
+        let mut dx = pool.take(batch.len() * d);
+        dx.fill(0.0);
+        add_embedding_gradient(&predictions.rows, &dlast, &mut dx); // each row to its place
+        pool.give([dlast, last, hidden]);
+        self.with_place(&batch, &positions, |place| {
+            let layers = w.blocks.iter().zip(&mut g.blocks).zip(blocks);
+            for ((w, g), Kept { x, inner }) in layers.rev() {
+                let inner = inner.unwrap_or_else(|| Inner::forward(place, w, &x, pool));
+                inner.backward(place, w, (g, sums), &x, &mut dx, pool);
+                pool.give([x]);
+            }
+        })?;
+        if g.head.is_some() {
+            sums.ready(g.embedding);
+        }
+        add_embedding_gradient(&batch.ids, &dx, g.embedding);
+        pool.give([dx]);
+        Ok(())
+    }
+
+    fn check_predictions(&self, batch: &Packed, predictions: &Predictions) -> Result<(), ModelError> {
+        let Predictions { rows, targets } = predictions;
+        if rows.len() != targets.len() {
+            let (n, m) = (rows.len(), targets.len());
+            return Err(ModelError::Request(format!("{n} rows predict {m} targets")));
+        }
+        if let Some(row) = rows.iter().find(|row| **row as usize >= batch.len()) {
+            return Err(ModelError::Request(format!("row {row} predicts, the batch has {}", batch.len())));
+        }
+        let vocab = self.config.vocab_size;
+        match targets.iter().find(|target| **target as usize >= vocab) {
+            None => Ok(()),
+            Some(id) => Err(ModelError::Request(format!("target {id} is not in the vocabulary of {vocab}"))),
+        }
+    }
+
+    fn with_place(&self, batch: &Packed, positions: &[u32], f: impl FnOnce(&Place<'_>)) -> Result<(), ModelError> {
+        let (cos, sin) = self.rope.up_to(batch.spans.iter().map(|s| s.len).max().unwrap_or(0))?;
+        let (cos, sin) = (cos.storage_and_layout(), sin.storage_and_layout());
+        let (cos, sin) = (values(&cos.0, cos.1)?, values(&sin.0, sin.1)?);
+        f(&Place { config: &self.config, spans: &batch.spans, positions, cos, sin });
+        Ok(())
+    }
+}
+
+/// All weights, locked for reading.
+fn locked(decoder: &Decoder) -> Result<Vec<(impl Deref<Target = Storage>, &Layout)>, ModelError> {
+    if !decoder.can_record() {
+        return Err(ModelError::Request("a recorded pass needs all weights trainable, in f32 on the CPU".into()));
+    }
+    Ok(decoder.parameters.iter().map(|(_, var)| var.as_tensor().storage_and_layout()).collect())
+}
+
+/// The locked weights by their roles.
+fn weights<'a>(
+    decoder: &Decoder,
+    locked: &'a [(impl Deref<Target = Storage>, &Layout)],
+) -> Result<ModelParams<&'a [f32]>, ModelError> {
+    let slices: Vec<&[f32]> =
+        locked.iter().map(|(storage, layout)| values(storage, layout)).collect::<Result<_, _>>()?;
+    in_order(decoder, slices.into_iter())
+}
+
+fn values<'a>(storage: &'a Storage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
+    match storage {
+        Storage::Cpu(storage) => slice("recorded pass", storage, layout),
+        _ => candle_core::bail!("recorded pass: expected tensors on the CPU"),
+    }
+}
+
+fn in_order<T>(decoder: &Decoder, all: impl Iterator<Item = T>) -> Result<ModelParams<T>, ModelError> {
+    ModelParams::in_order(&decoder.config, all)
+        .ok_or_else(|| ModelError::Request("the parameters are not those the config asks for".into()))
+}

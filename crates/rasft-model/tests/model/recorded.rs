@@ -1,0 +1,184 @@
+//! The written-out passes of training against candle's graph, against finite differences, and against themselves.
+
+use candle_core::{Device, Tensor};
+use rasft_model::{Activations, Decoder, LoadOptions, Packed, Pool, Predictions, Sums};
+
+use crate::support::{FAMILIES, floats, max_diff, tiny_decoder, tokens};
+
+/// Three sequences of which most tokens are predicted, and a loss `Σ_n c_n·log p_n + Σ e·hidden`.
+struct Case {
+    batch: Packed,
+    predictions: Predictions,
+    dlogprobs: Vec<f32>,
+    dhidden: Vec<f32>,
+}
+
+impl Case {
+    fn new(decoder: &Decoder) -> Self {
+        let vocab = decoder.config().vocab_size;
+        let sequences = [tokens(53, vocab, 1), tokens(1, vocab, 2), tokens(34, vocab, 3)];
+        let batch = Packed::from_sequences(&sequences);
+        let rows: Vec<u32> = (5..52).chain(60..87).collect();
+        let targets: Vec<u32> = rows.iter().map(|row| batch.ids[*row as usize + 1]).collect();
+        let wave = |n: usize, by: f32| (0..n).map(|i| (i as f32 * by).sin() / 50.0).collect::<Vec<f32>>();
+        let (dlogprobs, dhidden) = (wave(rows.len(), 0.9), wave(rows.len() * decoder.config().hidden_size, 0.37));
+        Self { batch, predictions: Predictions { rows, targets }, dlogprobs, dhidden }
+    }
+
+    /// Log-probabilities and gradients by the written-out passes.
+    fn recorded(&self, decoder: &Decoder, activations: Activations) -> (Vec<f32>, Vec<Vec<f32>>) {
+        let mut pool = Pool::default();
+        // Twice, so that the second run meets used buffers; each on sums that hold something already.
+        let mut sums: Vec<Vec<f32>> =
+            decoder.parameters().iter().map(|(_, var)| vec![f32::NAN; var.elem_count()]).collect();
+        let mut logprobs = Vec::new();
+        for _ in 0..2 {
+            let recording = decoder.record(&self.batch, self.predictions.clone(), activations, &mut pool).unwrap();
+            logprobs = recording.logprobs().to_vec();
+            let into = (sums.as_mut_slice(), Sums::Begin);
+            decoder.backward(recording, &self.dlogprobs, Some(&self.dhidden), into, &mut pool).unwrap();
+        }
+        (logprobs, sums)
+    }
+
+    /// The same by candle's graph.
+    fn graph(&self, decoder: &Decoder) -> (Vec<f32>, Vec<Vec<f32>>) {
+        let rows = Tensor::new(self.predictions.rows.as_slice(), &Device::Cpu).unwrap();
+        let hidden = decoder.hidden(&self.batch).unwrap().index_select(&rows, 0).unwrap();
+        let logprobs = decoder.token_logprobs(&hidden, &self.predictions.targets).unwrap();
+        let weighted = |x: &Tensor, by: &[f32]| {
+            (x.flatten_all().unwrap() * Tensor::new(by, &Device::Cpu).unwrap()).unwrap().sum_all().unwrap()
+        };
+        let loss = (weighted(&logprobs, &self.dlogprobs) + weighted(&hidden, &self.dhidden)).unwrap();
+        let grads = loss.backward().unwrap();
+        (floats(&logprobs), decoder.parameters().iter().map(|(_, var)| floats(grads.get(var).unwrap())).collect())
+    }
+
+    /// The loss, in f64.
+    fn value(&self, decoder: &Decoder) -> f64 {
+        let recording =
+            decoder.record(&self.batch, self.predictions.clone(), Activations::Kept, &mut Pool::default()).unwrap();
+        let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+        dot(recording.logprobs(), &self.dlogprobs) + dot(recording.hidden(), &self.dhidden)
+    }
+}
+
+fn bits(values: &[Vec<f32>]) -> Vec<Vec<u32>> {
+    values.iter().map(|v| v.iter().map(|x| x.to_bits()).collect()).collect()
+}
+
+fn on_threads<T: Send>(n: usize, f: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(f)
+}
+
+#[test]
+fn logprobs_have_the_bits_of_the_graph_and_gradients_agree_with_it() {
+    for family in FAMILIES {
+        let decoder = tiny_decoder(family, &LoadOptions::trainable());
+        let case = Case::new(&decoder);
+        let ((logprobs, sums), (expected, grads)) = (case.recorded(&decoder, Activations::Kept), case.graph(&decoder));
+        assert_eq!(bits(&[logprobs]), bits(&[expected]), "{family}");
+        for ((name, _), (sum, grad)) in decoder.parameters().iter().zip(sums.iter().zip(&grads)) {
+            let scale = grad.iter().fold(0f32, |top, g| top.max(g.abs()));
+            assert!(
+                scale > 0.0 && max_diff(sum, grad) <= 1e-5 * scale,
+                "{family} {name}: {}",
+                max_diff(sum, grad) / scale
+            );
+        }
+    }
+}
+
+#[test]
+fn gradients_agree_with_finite_differences() {
+    const STEP: f32 = 2e-3;
+    for family in FAMILIES {
+        let decoder = tiny_decoder(family, &LoadOptions::trainable());
+        let case = Case::new(&decoder);
+        let (_, sums) = case.recorded(&decoder, Activations::Recomputed);
+        for ((name, var), grad) in decoder.parameters().iter().zip(&sums) {
+            let norm = grad.iter().map(|g| g * g).sum::<f32>().sqrt();
+            let before = floats(var.as_tensor());
+            let shifted = |by: f32| {
+                let moved: Vec<f32> = before.iter().zip(grad).map(|(x, g)| x + by * g / norm).collect();
+                var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu).unwrap()).unwrap();
+                case.value(&decoder)
+            };
+            let slope = (shifted(STEP) - shifted(-STEP)) / (2.0 * f64::from(STEP));
+            shifted(0.0);
+            let norm = f64::from(norm);
+            assert!((slope - norm).abs() <= 0.02 * norm + 1e-3, "{family} {name}: slope {slope}, norm {norm}");
+        }
+    }
+}
+
+#[test]
+fn neither_recomputed_activations_nor_threads_change_a_bit() {
+    for family in FAMILIES {
+        let decoder = tiny_decoder(family, &LoadOptions::trainable());
+        let case = Case::new(&decoder);
+        let (logprobs, sums) = on_threads(1, || case.recorded(&decoder, Activations::Kept));
+        for threads in [1, 2, 3] {
+            for activations in [Activations::Kept, Activations::Recomputed] {
+                let (again, others) = on_threads(threads, || case.recorded(&decoder, activations));
+                assert_eq!(bits(&[again]), bits(&[logprobs.clone()]), "{family}, {threads} threads, {activations:?}");
+                assert!(bits(&others) == bits(&sums), "{family}, {threads} threads, {activations:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_go_on_where_they_are_told_to() {
+    for family in FAMILIES {
+        let decoder = tiny_decoder(family, &LoadOptions::trainable());
+        let case = Case::new(&decoder);
+        let (_, once) = case.recorded(&decoder, Activations::Kept);
+        let mut twice: Vec<Vec<f32>> = once.iter().map(|sum| vec![0.0; sum.len()]).collect();
+        let mut pool = Pool::default();
+        for _ in 0..2 {
+            let recording =
+                decoder.record(&case.batch, case.predictions.clone(), Activations::Kept, &mut pool).unwrap();
+            let into = (twice.as_mut_slice(), Sums::Continue);
+            decoder.backward(recording, &case.dlogprobs, Some(&case.dhidden), into, &mut pool).unwrap();
+        }
+        for ((name, _), (sum, grad)) in decoder.parameters().iter().zip(twice.iter().zip(&once)) {
+            let scale = grad.iter().fold(0f32, |top, g| top.max(g.abs()));
+            let doubled: Vec<f32> = grad.iter().map(|g| 2.0 * g).collect();
+            assert!(max_diff(sum, &doubled) <= 1e-5 * scale, "{family} {name}");
+        }
+    }
+}
+
+#[test]
+fn rows_without_a_gradient_leave_zeros() {
+    let decoder = tiny_decoder("llama", &LoadOptions::trainable());
+    let mut case = Case::new(&decoder);
+    case.dlogprobs.fill(0.0);
+    case.dhidden.fill(0.0);
+    let (_, sums) = case.recorded(&decoder, Activations::Kept);
+    assert!(sums.iter().flatten().all(|g| *g == 0.0));
+}
+
+#[test]
+fn requests_that_do_not_fit_are_refused() {
+    let decoder = tiny_decoder("llama", &LoadOptions::trainable());
+    let case = Case::new(&decoder);
+    let record = |decoder: &Decoder, change: fn(&mut Case)| {
+        let mut case = Case::new(decoder);
+        change(&mut case);
+        let message = decoder.record(&case.batch, case.predictions, Activations::Kept, &mut Pool::default());
+        message.unwrap_err().to_string()
+    };
+    assert!(record(&decoder, |c| c.predictions.rows[3] = 88).contains("row 88 predicts, the batch has 88"));
+    assert!(record(&decoder, |c| c.predictions.targets[3] = 97).contains("target 97"));
+    assert!(record(&decoder, |c| c.predictions.targets.truncate(73)).contains("74 rows predict 73 targets"));
+    assert!(record(&decoder, |c| c.batch.spans[1].past = 1).contains("1 cached tokens"));
+    let frozen = tiny_decoder("llama", &LoadOptions::default());
+    assert!(!frozen.can_record());
+    assert!(record(&frozen, |_| ()).contains("all weights trainable"));
+    let mut pool = Pool::default();
+    let recording = decoder.record(&case.batch, case.predictions.clone(), Activations::Kept, &mut pool).unwrap();
+    let refused = decoder.backward(recording, &case.dlogprobs, None, (&mut [], Sums::Begin), &mut pool);
+    assert!(refused.unwrap_err().to_string().contains("do not fit 74 predictions"));
+}
