@@ -295,6 +295,7 @@ unsafe fn panel(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::pack::panels_of_stored;
 
     fn values(n: usize, seed: f32) -> Vec<f32> {
         (0..n).map(|i| (i as f32 * 0.37 + seed).sin()).collect()
