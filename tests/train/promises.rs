@@ -73,3 +73,29 @@ fn a_continued_checkpoint_counts_by_its_content() {
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     assert!(ran.stderr.contains("trainer.json") && ran.stderr.contains("hint"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_mixture_does_not_trust_a_damaged_tokenizer() {
+    let setting = Setting::new(1);
+    let bench = &setting.bench;
+    let quickstart = crate::support::quickstart_model().display().to_string();
+    let problems = bench.problems(6);
+    let mixture =
+        |model: &str| bench.run("rasft-score", &["mixture", "--problems", &problems, "--model", model, "--for", "sft"]);
+    let flags = ["--model", &quickstart, "--objective", "sft", "--steps", "1", "--batch-size", "2"];
+    let first = mixture(&quickstart).path().display().to_string();
+    let checkpoint = bench.run("rasft-train", &[&["--mixture", &first][..], &flags].concat()).path();
+    let copy = bench.path("copy");
+    std::fs::create_dir_all(&copy).expect("folder");
+    for entry in std::fs::read_dir(&checkpoint).expect("list").flatten() {
+        std::fs::write(copy.join(entry.file_name()), std::fs::read(entry.path()).expect("read")).expect("write");
+    }
+    let tokenizer = copy.join("tokenizer.json");
+    let text = std::fs::read_to_string(&tokenizer).expect("read");
+    // The same length, and still a tokenizer.
+    std::fs::write(&tokenizer, text.replacen("<|endoftext|>", "<|endoftexT|>", 1)).expect("write");
+    assert_ne!(std::fs::read_to_string(&tokenizer).expect("read"), text, "the quickstart's special token has moved");
+    let ran = mixture(&copy.display().to_string());
+    assert_eq!(ran.code, 4, "{}", ran.stderr);
+    assert!(ran.stderr.contains("tokenizer.json") && ran.stderr.contains("blake3"), "{}", ran.stderr);
+}

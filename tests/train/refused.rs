@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 #[test]
 fn rows_are_named_by_file_and_row() {
+    type Spoil = fn(&mut MixtureRow);
     let setting = Setting::new(2);
-    let cases: [(&str, fn(&mut MixtureRow), &[&str]); 7] = [
+    let cases: [(&str, Spoil, &[&str]); 7] = [
         ("vocabulary", |r| r.input_ids[1] = VOCAB, &["token 97", "vocabulary of 97", "tokenizer"]),
         ("prompt", |r| r.prompt_len = r.input_ids.len() as u32, &["prompt_len"]),
         ("no prompt", |r| r.prompt_len = 0, &["prompt_len is 0"]),

@@ -47,7 +47,7 @@ impl Rows {
     }
 
     /// The same rows, the first of which is sequence `first` of its step.
-    pub fn from_place(mut self, first: usize) -> Self {
+    pub fn starting_at(mut self, first: usize) -> Self {
         self.places.iter_mut().for_each(|place| *place += first as u64);
         self
     }

@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn checksums_are_masked() {
         let crc: u32 = 0x8a91_36aa;
-        let masked = (crc >> 15 | crc << 17).wrapping_add(MASK_DELTA);
+        let masked = crc.rotate_right(15).wrapping_add(MASK_DELTA);
         assert_eq!(masked_crc(&[0; 32]), masked.to_le_bytes());
     }
 

@@ -205,7 +205,7 @@ impl Trainer {
         mut sums: Sums,
         tally: &mut Tally,
     ) -> Result<(), LearnError> {
-        let rows = Rows::of(part)?.from_place(first);
+        let rows = Rows::of(part)?.starting_at(first);
         let dropout = Dropout { seed: self.seed, step: self.optimizer.step };
         let pass = Pass::of(&self.decoder, &rows, dropout, self.params.activations, &mut self.pool)?;
         let sequences: Vec<Sequence<'_>> =

@@ -159,7 +159,7 @@ mod tests {
         let plan = store.gc_plan(&[]).unwrap();
         assert_eq!(plan.partial.len(), 1);
         let lock = store.lock("train", &key).unwrap();
-        assert_eq!(store.gc_apply(&plan).unwrap().busy, [path.clone()]);
+        assert_eq!(store.gc_apply(&plan).unwrap().busy, std::slice::from_ref(&path));
         assert!(path.exists());
         drop(lock);
         store.gc_apply(&plan).unwrap();

@@ -68,6 +68,26 @@ fn a_mixture_of_four_columns_in_wide_types() {
     assert_eq!(rows[0].trajectory_id.len(), 32);
 }
 
+/// A table of an earlier version reads as one that somebody else wrote: what it lacks has its default.
+#[test]
+fn a_mixture_of_version_1_is_still_read_and_one_of_version_3_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let columns = || -> Vec<(&str, ArrayRef)> {
+        vec![
+            ("input_ids", large_list(&[&[1, 2, 3], &[4, 5]])),
+            ("prompt_len", Arc::new(UInt32Array::from(vec![1, 1]))),
+            ("weight", Arc::new(Float64Array::from(vec![0.5, 2.0]))),
+            ("order", Arc::new(UInt64Array::from(vec![7, 3]))),
+        ]
+    };
+    let rows: Vec<MixtureRow> =
+        DataSet::open(write(dir.path(), columns(), Some("mixture/1"))).unwrap().read_all().unwrap();
+    let read: Vec<_> = rows.iter().map(|r| (r.order, r.weight, r.old_logprobs.clone())).collect();
+    assert_eq!(read, [(7, 0.5, None), (3, 2.0, None)]);
+    let newer = DataSet::open(write(dir.path(), columns(), Some("mixture/3"))).unwrap().read_all::<MixtureRow>();
+    assert!(newer.unwrap_err().to_string().contains("a newer toolkit wrote it"));
+}
+
 #[test]
 fn a_mixture_of_two_columns() {
     let rows = read::<MixtureRow>(vec![

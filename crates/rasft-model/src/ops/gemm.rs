@@ -296,6 +296,7 @@ unsafe fn panel(
 mod tests {
     use super::super::pack::panels_of_stored;
     use super::*;
+    use crate::ops::pack::panels_of_stored;
 
     fn values(n: usize, seed: f32) -> Vec<f32> {
         (0..n).map(|i| (i as f32 * 0.37 + seed).sin()).collect()

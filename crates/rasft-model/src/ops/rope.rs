@@ -44,18 +44,11 @@ struct Rope {
 
 impl Rope {
     /// Rotates by the positions' angles times `sign`; −1 is the inverse and, a rotation being orthogonal, the gradient.
-    fn rotate(&self, x: &[f32], heads: usize, sign: f32) -> Result<Vec<f32>> {
+    fn rotate(&self, x: &[f32], sign: f32) -> Result<Vec<f32>> {
+        let mut y = x.to_vec();
         let half = self.cos.dim(1)?;
-        let token = heads * half * 2;
-        let mut y = vec![0f32; x.len()];
-        if x.is_empty() {
-            return Ok(y);
-        }
-        let tokens = (CHUNK / token).max(1);
         with_slices(OP, [&self.cos, &self.sin], |[cos, sin]| {
-            y.par_chunks_mut(tokens * token)
-                .zip(x.par_chunks(tokens * token).zip(self.positions.par_chunks(tokens)))
-                .for_each(|(y, (x, positions))| rotate_tokens(x, cos, sin, half, positions, sign, y));
+            rotate_in_place(&mut y, cos, sin, half, &self.positions, sign);
             Ok(())
         })?;
         Ok(y)
@@ -68,20 +61,23 @@ impl CustomOp1 for Rope {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let y = self.rotate(slice(OP, storage, layout)?, layout.dims()[1], 1.0)?;
+        let y = self.rotate(slice(OP, storage, layout)?, 1.0)?;
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let dx = with_slices(OP, [&dense(dy)?], |[dy]| self.rotate(dy, x.dim(1)?, -1.0))?;
+        let dx = with_slices(OP, [&dense(dy)?], |[dy]| self.rotate(dy, -1.0))?;
         Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
     }
 }
 
 /// Rotates rows of whole heads in place, by the positions' angles times `sign`.
 pub(crate) fn rotate_in_place(x: &mut [f32], cos: &[f32], sin: &[f32], half: usize, positions: &[u32], sign: f32) {
-    let token = x.len() / positions.len().max(1);
-    let tokens = (CHUNK / token.max(1)).max(1);
+    if x.is_empty() {
+        return;
+    }
+    let token = x.len() / positions.len();
+    let tokens = (CHUNK / token).max(1);
     x.par_chunks_mut(tokens * token)
         .zip(positions.par_chunks(tokens))
         .for_each(|(x, positions)| turn_tokens(x, cos, sin, half, positions, sign));
@@ -99,24 +95,6 @@ multiversion! {
                     let (a, b, s) = (first[i], second[i], sin[i] * sign);
                     first[i] = a * cos[i] - b * s;
                     second[i] = b * cos[i] + a * s;
-                }
-            }
-        }
-    }
-}
-
-multiversion! {
-    fn rotate_tokens(x: &[f32], cos: &[f32], sin: &[f32], half: usize, positions: &[u32], sign: f32, y: &mut [f32]) {
-        let token = x.len() / positions.len();
-        for ((x, y), &position) in x.chunks_exact(token).zip(y.chunks_exact_mut(token)).zip(positions) {
-            let cos = &cos[position as usize * half..][..half];
-            let sin = &sin[position as usize * half..][..half];
-            for (x, y) in x.chunks_exact(2 * half).zip(y.chunks_exact_mut(2 * half)) {
-                let ((a, b), (first, second)) = (x.split_at(half), y.split_at_mut(half));
-                for i in 0..half {
-                    let s = sin[i] * sign;
-                    first[i] = a[i] * cos[i] - b[i] * s;
-                    second[i] = b[i] * cos[i] + a[i] * s;
                 }
             }
         }

@@ -287,7 +287,8 @@ mod tests {
             change(&mut lora);
             Some(lora)
         };
-        let cases: [(&str, &dyn Fn(&mut Params)); 24] = [
+        type Change<'a> = &'a dyn Fn(&mut Params);
+        let cases: [(&str, Change); 24] = [
             ("--objective bogus", &|p| p.objective = "bogus".into()),
             ("--schedule step", &|p| p.schedule = "step".into()),
             ("--loss-normalization mean", &|p| p.loss_normalization = "mean".into()),

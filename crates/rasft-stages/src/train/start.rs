@@ -36,7 +36,13 @@ enum Weights {
     /// All of it.
     All,
     /// An adapter on the frozen weights of `base`; a fresh one unless the model is an adapter already.
-    Adapter { base: ModelDir, lora: LoraConfig },
+    Adapter(Box<Frozen>),
+}
+
+/// Frozen weights and what trains on them.
+struct Frozen {
+    base: ModelDir,
+    lora: LoraConfig,
 }
 
 impl Start {
@@ -62,7 +68,7 @@ impl Start {
             None if params.from_scratch => Weights::Scratch,
             None => Weights::All,
         };
-        let own_reference = matches!(weights, Weights::Adapter { .. });
+        let own_reference = matches!(weights, Weights::Adapter(_));
         let reference = match (&inputs.reference, settings.trainer.objective.kl_weight()) {
             (Some(path), Some(_)) => Some(job.policy(ctx, "reference", path)?),
             (None, Some(_)) if !own_reference => {
@@ -112,8 +118,8 @@ impl Start {
     pub fn check_memory(&self, tokens: u64, activations: Activations) -> Result<(), Error> {
         let n = self.config.n_parameters() as u64;
         let (trained, adapter) = match &self.weights {
-            Weights::Adapter { lora, .. } => {
-                let shapes = rasft_model::lora::lora_shapes(&self.config, lora);
+            Weights::Adapter(frozen) => {
+                let shapes = rasft_model::lora::lora_shapes(&self.config, &frozen.lora);
                 (shapes.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum(), true)
             }
             _ => (n, false),
@@ -163,11 +169,13 @@ impl Start {
     fn decoder(&self, left: Option<&Left>) -> Result<Decoder, Error> {
         let options = &self.options;
         Ok(match (&self.weights, left) {
-            (Weights::Adapter { base, lora }, Some(left)) => {
+            (Weights::Adapter(frozen), Some(left)) => {
+                let Frozen { base, lora } = &**frozen;
                 let adapter = Adapter::open(&left.dir)?;
                 Decoder::load_with_adapter(base, lora, AdapterFrom::Files(&adapter), options)?
             }
-            (Weights::Adapter { base, lora }, None) => {
+            (Weights::Adapter(frozen), None) => {
+                let Frozen { base, lora } = &**frozen;
                 let from = self.model.dir().adapter().map_or(AdapterFrom::Seed(self.seed), AdapterFrom::Files);
                 Decoder::load_with_adapter(base, lora, from, options)?
             }
@@ -212,7 +220,7 @@ fn adapted(ctx: &Ctx, job: &mut Job, model: &Policy, lora: &LoraConfig) -> Resul
         std::fs::canonicalize(path).map_err(|e| Error::runtime(format!("cannot resolve {}: {e}", path.display())))?;
     let base = Policy::identify(ModelDir::open(path)?, path, ctx.store)?;
     job.input(BASE, base.input_hash(), &absolute);
-    Ok(Weights::Adapter { base: ModelDir::open(path)?, lora: lora.clone() })
+    Ok(Weights::Adapter(Box::new(Frozen { base: ModelDir::open(path)?, lora: lora.clone() })))
 }
 
 /// The hash under which a checkpoint's optimizer enters the key: its manifest's, or that of its files.
