@@ -168,6 +168,40 @@ fn a_server_alone_is_enough() {
 }
 
 #[test]
+fn ids_that_do_not_spell_the_text_are_no_tokens() {
+    let bench = Bench::new();
+    let (problems, model) = (bench.problems(2), quickstart_model().display().to_string());
+    // Ids of another vocabulary, with log-probabilities; with and without a tokenizer that can be asked.
+    let choice = json!({ "text": "so 7 is it", "finish_reason": "stop", "token_ids": [3, 3], "logprobs":
+        { "tokens": ["a", "b"], "token_logprobs": [-1.0, -2.0] } });
+    let run = |tokenize: bool| {
+        let (choice, tokenizer) = (choice.clone(), tokenizers::Tokenizer::from_file(format!("{model}/tokenizer.json")));
+        let tokenizer = tokenizer.expect("the quickstart's tokenizer");
+        let server = Server::start(move |asked| match asked.path.as_str() {
+            "/v1/models" => Reply::json(json!({ "data": [{ "id": "policy" }] })),
+            "/tokenize" if tokenize => {
+                let text = asked.json()["prompt"].as_str().unwrap_or_default().to_owned();
+                Reply::json(json!({ "tokens": tokenizer.encode(text, false).expect("encodes").get_ids() }))
+            }
+            "/v1/completions" => Reply::json(json!({ "choices": [choice] })),
+            _ => Reply::status(404, ""),
+        });
+        let url = server.url();
+        let mut list = vec!["--problems", &problems, "--endpoint", &url, "--served-model", "policy", "--model", &model];
+        list.extend(["--n", "1", "--max-new-tokens", "9"]);
+        bench.run("rasft-rollout", &[&list[..], &QUICK].concat())
+    };
+    let unasked = run(false);
+    assert_eq!(unasked.code, 3, "{}", unasked.stderr);
+    assert!(unasked.stderr.contains("its token ids do not spell the text"), "{}", unasked.stderr);
+    // The tokenizer is the one given, so the server is only careless: the text counts.
+    let asked = run(true);
+    let all = rows(&asked.path().display().to_string());
+    assert!(all.iter().all(|r| r.token_ids.len() > 2 && r.token_logprobs.is_empty() && r.completion == "so 7 is it"));
+    assert!(asked.stderr.contains("2 of 2 completions"), "{}", asked.stderr);
+}
+
+#[test]
 fn flags_that_do_not_go_together_are_told() {
     let bench = Bench::new();
     let problems = bench.problems(2);

@@ -62,6 +62,7 @@ fn config(family: &str, change: &[(&str, usize)]) -> DecoderConfig {
     json["bos_token_id"] = BOS.into();
     if family == "llama3" {
         json["rope_scaling"]["original_max_position_embeddings"] = 8192.into();
+        json["rope_theta"] = 500_000.0.into();
     }
     for (key, value) in change {
         json[*key] = (*value).into();
