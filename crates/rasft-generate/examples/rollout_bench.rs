@@ -48,9 +48,13 @@ fn main() -> Result<(), Failure> {
                     stats.occupancy()
                 );
                 let hash = hasher.finalize().to_hex().to_string();
+                let cpu = before.zip(cpu_seconds()).map(|(before, after)| after - before);
                 println!(
                     "{}",
-                    json!({ "seconds": seconds, "tokens": stats.tokens, "hash": hash, "peak_mib": peak_mib() })
+                    json!({
+                        "seconds": seconds, "cpu_seconds": cpu, "tokens": stats.tokens, "hash": hash,
+                        "peak_mib": peak_mib(),
+                    })
                 );
             }
         }

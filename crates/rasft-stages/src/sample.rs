@@ -282,7 +282,8 @@ impl<'a> Samples<'a> {
         }
         let sampler = self.sampler;
         sampler.ctx.progress.start("sampling", total, "samples");
-        let mut keeper = Keeper::new(sampler, self.units, &units, &mut self.cache);
+        let left = requests.iter().map(|r| r.samples.len()).collect();
+        let mut keeper = Keeper::new(sampler, self.units, &units, left, &mut self.cache);
         let (params, seed) = (&sampler.engine_params, sampler.setting.seed);
         let result = completer.complete(sampler.prompter, &requests, params, seed, &mut keeper);
         sampler.ctx.progress.finish();
@@ -341,10 +342,14 @@ struct Keeper<'a, 'b, 'c> {
     units: &'b [Prompted],
     /// The unit of each request.
     unit_of: &'b [usize],
+    /// Samples that each request still lacks.
+    left: Vec<usize>,
     cache: &'b mut SampleCache<'c>,
     pending: Vec<Rollout>,
     kept_at: Instant,
     started: Instant,
+    /// Problems all of whose samples are there.
+    problems: u64,
     done: u64,
     stopped: u64,
     cut: u64,
@@ -357,12 +362,29 @@ impl<'a, 'b, 'c> Keeper<'a, 'b, 'c> {
         sampler: &'b Sampler<'a>,
         units: &'b [Prompted],
         unit_of: &'b [usize],
+        left: Vec<usize>,
         cache: &'b mut SampleCache<'c>,
     ) -> Self {
         let now = Instant::now();
         let (pending, error) = (Vec::new(), None);
-        let (done, stopped, cut, tokens) = (0, 0, 0, 0);
-        Self { sampler, units, unit_of, cache, pending, kept_at: now, started: now, done, stopped, cut, tokens, error }
+        let (problems, done, stopped, cut, tokens) = (0, 0, 0, 0, 0);
+        let (kept_at, started) = (now, now);
+        Self {
+            sampler,
+            units,
+            unit_of,
+            left,
+            cache,
+            pending,
+            kept_at,
+            started,
+            problems,
+            done,
+            stopped,
+            cut,
+            tokens,
+            error,
+        }
     }
 
     fn keep(&mut self) {
@@ -386,6 +408,9 @@ impl<'a, 'b, 'c> Keeper<'a, 'b, 'c> {
 impl Observer for Keeper<'_, '_, '_> {
     fn on_completion(&mut self, completion: Completion) -> ControlFlow<()> {
         let prompted = &self.units[self.unit_of[completion.request]];
+        let left = &mut self.left[completion.request];
+        *left = left.saturating_sub(1);
+        self.problems += u64::from(*left == 0);
         if let Some(reason) = &completion.error {
             tracing::warn!("problem {}: {reason}", prompted.problem_id);
         }
@@ -398,8 +423,13 @@ impl Observer for Keeper<'_, '_, '_> {
         self.pending.push(self.sampler.rollout(prompted, completion));
         let rate = self.tokens as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
         let share = |n: u64| 100.0 * n as f64 / self.done as f64;
-        let message =
-            format!("{rate:.0} tok/s, {:.0} % stopped, {:.0} % cut by length", share(self.stopped), share(self.cut));
+        let message = format!(
+            "{} of {} problems, {rate:.0} tok/s, {:.0} % stopped, {:.0} % cut by length",
+            self.problems,
+            self.left.len(),
+            share(self.stopped),
+            share(self.cut)
+        );
         self.sampler.ctx.progress.advance(1, &message);
         self.flow()
     }
