@@ -7,6 +7,7 @@ beside: it tells more than the clock on a machine that others use at the same ti
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -16,8 +17,9 @@ TARGETS = {"transformers": 5.0, "llama.cpp": 1.3}
 
 
 class Side:
-    def __init__(self, command, prompts=None):
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    def __init__(self, command, threads, prompts=None):
+        env = {**os.environ, "RAYON_NUM_THREADS": threads}
+        self.process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.DEVNULL, text=True)
         if prompts is not None:
             self.tell(json.dumps(prompts))
@@ -49,17 +51,19 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--gguf", required=True)
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--threads", default="2", help="1 makes processor time comparable on a machine that others use: "
+                        "nobody waits for anybody by spinning")
     parser.add_argument("--without", action="append", default=[], choices=list(TARGETS))
     parser.add_argument("--shape", nargs=4, default=["64", "16", "4", "128"], metavar="N",
                         help="batch size, prompts, samples, new tokens")
     a = parser.parse_args()
     here = pathlib.Path(__file__).parent
-    sides = {"ours": Side([a.ours, a.model, *a.shape])}
+    sides = {"ours": Side([a.ours, a.model, *a.shape], a.threads)}
     prompts = sides["ours"].first
     if "transformers" not in a.without:
-        sides["transformers"] = Side([sys.executable, here / "peer_transformers.py", a.model], prompts)
+        sides["transformers"] = Side([sys.executable, here / "peer_transformers.py", a.model, a.threads], a.threads, prompts)
     if "llama.cpp" not in a.without:
-        sides["llama.cpp"] = Side([sys.executable, here / "peer_llama_cpp.py", a.gguf], prompts)
+        sides["llama.cpp"] = Side([sys.executable, here / "peer_llama_cpp.py", a.gguf, a.threads], a.threads, prompts)
     for name, side in sides.items():
         print(f"{name}: {json.dumps(side.first) if name != 'ours' else a.ours}")
     greedy = {name: side.ask("greedy")["token_ids"] for name, side in sides.items()}

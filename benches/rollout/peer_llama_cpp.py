@@ -12,7 +12,7 @@ import time
 
 import llama_cpp as L
 
-THREADS = 2
+THREADS = int(sys.argv[2])
 BATCH = 512
 
 

@@ -8,7 +8,7 @@ import time
 import torch
 import transformers
 
-THREADS = 2
+THREADS = int(sys.argv[2])
 
 
 def main():

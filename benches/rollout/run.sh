@@ -15,6 +15,6 @@ if [ ! -f "$VENV/ready" ]; then
 fi
 GGUF=$TARGET/bench-rollout/model-f32.gguf
 [ -f "$GGUF" ] && [ "$GGUF" -nt "$MODEL/model.safetensors" ] || "$VENV/bin/python" benches/rollout/to_gguf.py "$MODEL" "$GGUF"
-${CARGO:-cargo} build --locked -q -p rasft-generate --example rollout_bench --example invariance_cost
+${CARGO:-cargo} build --locked -q --workspace --example rollout_bench --example invariance_cost
 "$TARGET/debug/examples/invariance_cost"
 exec "$VENV/bin/python" benches/rollout/bench.py --ours "$TARGET/debug/examples/rollout_bench" --model "$MODEL" --gguf "$GGUF" "$@"
