@@ -232,7 +232,8 @@ fn adaptive_sampling_stops_early_and_does_not_depend_on_how_it_runs() {
     let (bench, model) = (Bench::new(), model());
     let p = bench.problems(12);
     let base = ["--problems", &p, "--model", &model, "--max-new-tokens", "120", "--system-prompt", ""];
-    let args = with(&base, &["--temperature", "0.7", "--n-min", "2", "--n-max", "8", "--until-width", "0.6"]);
+    let until = |w| with(&base, &["--temperature", "0.7", "--n-min", "2", "--n-max", "8", "--until-width", w]);
+    let args = until("0.6");
     let first = run(&bench, "rasft-rollout", &args);
     let adaptive = &first["summary"]["adaptive"];
     let saved = adaptive["samples_saved"].as_u64().expect("saved");
@@ -241,7 +242,7 @@ fn adaptive_sampling_stops_early_and_does_not_depend_on_how_it_runs() {
     for other in [&["--batch-size", "1"][..], &["--batch-size", "7", "--jobs", "1"]] {
         assert_eq!(undisturbed("rasft-rollout", &with(&args, other)), tables(&first["path"]), "{other:?}");
     }
-    let dry = run(&bench, "rasft-rollout", &with(&args, &["--until-width", "0.55", "--dry-run"]));
+    let dry = run(&bench, "rasft-rollout", &with(&until("0.55"), &["--dry-run"]));
     assert!(counts(&dry).0 >= 96 - saved, "{dry}");
     // A plain run takes over every sample that adaptive sampling made.
     let plain = run(&bench, "rasft-rollout", &with(&base, &["--temperature", "0.7", "--n", "8"]));
@@ -254,8 +255,8 @@ fn adaptive_sampling_stops_early_and_does_not_depend_on_how_it_runs() {
 fn adaptive_sampling_needs_answers_and_a_reason_to_stop() {
     let (bench, model) = (Bench::new(), model());
     let p = bench.problems(2);
-    let open = bench.write("open.jsonl", "{\"q\": \"Why?\", \"a\": null}\n");
-    let open = bench.ok("rasft-import", &["jsonl", "--in", &open, "--map", "prompt=q"]);
+    let open = bench.write("open.jsonl", "{\"q\": \"Why?\", \"s\": \"Nobody knows.\"}\n");
+    let open = bench.ok("rasft-import", &["jsonl", "--in", &open, "--map", "prompt=q", "--map", "expert_response=s"]);
     let adaptive = ["--n-min", "1", "--n-max", "2", "--until-width", "0.5"];
     let cases: [(&str, &[&str], i32, &str); 6] = [
         (&open, &adaptive, 3, "answer"),

@@ -8,7 +8,7 @@ import time
 import torch
 import transformers
 
-THREADS = 2
+THREADS = int(sys.argv[2])
 
 
 def main():
@@ -32,16 +32,16 @@ def main():
                   "max_new_tokens": new, "min_new_tokens": new}
         )
         torch.manual_seed(42)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         with torch.inference_mode():
             out = model.generate(ids, attention_mask=mask, pad_token_id=0, **how)
-        seconds = time.perf_counter() - start
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         out = out[:, longest:]
         if greedy:
             print(json.dumps({"token_ids": out[0].tolist()}), flush=True)
             continue
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-        print(json.dumps({"seconds": seconds, "tokens": out.numel(), "peak_mib": peak}), flush=True)
+        print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "tokens": out.numel(), "peak_mib": peak}), flush=True)
 
 
 main()

@@ -36,6 +36,7 @@ fn main() -> Result<(), Failure> {
             }
             _ => {
                 let requests = requests(&prompts, samples, new_tokens);
+                let before = cpu_seconds();
                 let (done, stats, seconds) = run(&decoder, &tokenizer, &requests, 0.9, batch_size)?;
                 let mut hasher = blake3::Hasher::new();
                 for completion in &done {
@@ -47,9 +48,13 @@ fn main() -> Result<(), Failure> {
                     stats.occupancy()
                 );
                 let hash = hasher.finalize().to_hex().to_string();
+                let cpu = before.zip(cpu_seconds()).map(|(before, after)| after - before);
                 println!(
                     "{}",
-                    json!({ "seconds": seconds, "tokens": stats.tokens, "hash": hash, "peak_mib": peak_mib() })
+                    json!({
+                        "seconds": seconds, "cpu_seconds": cpu, "tokens": stats.tokens, "hash": hash,
+                        "peak_mib": peak_mib(),
+                    })
                 );
             }
         }
@@ -103,6 +108,14 @@ fn run(
     let seconds = start.elapsed().as_secs_f64();
     done.sort_by_key(|c| (c.request, c.sample_index));
     Ok((done, stats, seconds))
+}
+
+/// Processor time of all threads of this process, in the usual ticks of 1/100 s.
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+    Some(ticks / 100.0)
 }
 
 /// Peak resident memory of this process, where the system says so.

@@ -3,29 +3,25 @@
 //! Invariant: a sample depends on policy, parameters, seed, problem, prompt and index alone, all of which its id is made
 //! of; so samples are kept one by one ([`SampleCache`]) and a data set is put together from them in canonical order.
 
+mod keeper;
+
 use crate::prompt::PromptParams;
 use crate::sample_cache::{Reuse, SampleCache};
 use crate::served::ServedPolicy;
 use crate::source::Source;
 use crate::{Ctx, Error, SamplingParams};
+use keeper::Keeper;
 use rasft_data::hash128;
 use rasft_generate::{Completion, EngineOptions, Observer, Request, Stats, generate_observed};
 use rasft_model::Decoder;
-use rasft_types::{FinishReason, Problem, Rollout};
+use rasft_types::{Problem, Rollout};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
 
 /// Problems among which the longest prompts start first; further apart, samples stay in the order of the problems, so
 /// that reading a part of the result touches few segments of the cache.
 const WINDOW: usize = 256;
-/// Finished samples are kept as soon as there are so many,
-const KEEP_SAMPLES: usize = 64;
-/// or after this time: what a kill costs besides the samples that have not finished.
-const KEEP_EVERY: Duration = Duration::from_secs(2);
-
 /// Everything about sampling that is not a problem.
 pub struct Setting<'a> {
     /// How tokens are chosen.
@@ -279,7 +275,8 @@ impl<'a> Samples<'a> {
         }
         let sampler = self.sampler;
         sampler.ctx.progress.start("sampling", total, "samples");
-        let mut keeper = Keeper::new(sampler, self.units, &units, &mut self.cache);
+        let left = requests.iter().map(|r| r.samples.len()).collect();
+        let mut keeper = Keeper::new(sampler, self.units, &units, left, &mut self.cache);
         let (params, seed) = (&sampler.engine_params, sampler.setting.seed);
         let result = completer.complete(&requests, params, seed, &mut keeper);
         sampler.ctx.progress.finish();
@@ -329,80 +326,5 @@ impl<'a> Samples<'a> {
             samples,
             max_new_tokens: *max_new_tokens,
         }
-    }
-}
-
-/// Takes completions as they come, keeps them often, and says how it goes.
-struct Keeper<'a, 'b, 'c> {
-    sampler: &'b Sampler<'a>,
-    units: &'b [Prompted],
-    /// The unit of each request.
-    unit_of: &'b [usize],
-    cache: &'b mut SampleCache<'c>,
-    pending: Vec<Rollout>,
-    kept_at: Instant,
-    started: Instant,
-    done: u64,
-    stopped: u64,
-    cut: u64,
-    tokens: u64,
-    error: Option<Error>,
-}
-
-impl<'a, 'b, 'c> Keeper<'a, 'b, 'c> {
-    fn new(
-        sampler: &'b Sampler<'a>,
-        units: &'b [Prompted],
-        unit_of: &'b [usize],
-        cache: &'b mut SampleCache<'c>,
-    ) -> Self {
-        let now = Instant::now();
-        let (pending, error) = (Vec::new(), None);
-        let (done, stopped, cut, tokens) = (0, 0, 0, 0);
-        Self { sampler, units, unit_of, cache, pending, kept_at: now, started: now, done, stopped, cut, tokens, error }
-    }
-
-    fn keep(&mut self) {
-        if self.error.is_none() {
-            self.error = self.cache.add(&self.pending).err();
-        }
-        self.pending.clear();
-        self.kept_at = Instant::now();
-    }
-
-    fn flow(&mut self) -> ControlFlow<()> {
-        // When samples are written never shows in the result: it is put together by their ids.
-        if self.pending.len() >= KEEP_SAMPLES || (!self.pending.is_empty() && self.kept_at.elapsed() >= KEEP_EVERY) {
-            self.keep();
-        }
-        let stop = self.error.is_some() || self.sampler.ctx.cancelled();
-        if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-}
-
-impl Observer for Keeper<'_, '_, '_> {
-    fn on_completion(&mut self, completion: Completion) -> ControlFlow<()> {
-        let prompted = &self.units[self.unit_of[completion.request]];
-        if let Some(reason) = &completion.error {
-            tracing::warn!("problem {}: {reason}", prompted.problem_id);
-        }
-        if self.pending.is_empty() {
-            self.kept_at = Instant::now();
-        }
-        self.done += 1;
-        self.cut += u64::from(completion.finish_reason == FinishReason::Length);
-        self.stopped += u64::from(completion.finish_reason == FinishReason::Stop);
-        self.pending.push(self.sampler.rollout(prompted, completion));
-        let rate = self.tokens as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
-        let share = |n: u64| 100.0 * n as f64 / self.done as f64;
-        let message =
-            format!("{rate:.0} tok/s, {:.0} % stopped, {:.0} % cut by length", share(self.stopped), share(self.cut));
-        self.sampler.ctx.progress.advance(1, &message);
-        self.flow()
-    }
-
-    fn on_step(&mut self, stats: &Stats) -> ControlFlow<()> {
-        self.tokens = stats.tokens;
-        self.flow()
     }
 }

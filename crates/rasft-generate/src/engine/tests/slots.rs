@@ -61,3 +61,28 @@ fn passes_hold_no_more_rows_than_allowed() {
     assert_eq!(passes(120), 1 + 4);
     assert!(passes(10) >= 12 + 4, "{}", passes(10));
 }
+
+#[test]
+fn memory_bounds_the_slots() {
+    let decoder = random_model();
+    let requests = [request("p", prompt(10, 1), 6, 20), request("q", prompt(4, 2), 6, 9)];
+    // The longest sample has 30 tokens.
+    let each = KvCache::slot_bytes(decoder.config(), 30);
+    let run = |bytes, batch_size| {
+        let job = Job { decoder: &decoder, codec: &Names, requests: &requests, params: &plain(), seed: 42 };
+        let options = EngineOptions { batch_size, cache_bytes: Some(bytes) };
+        let mut all = Collect::default();
+        let stats = Engine::new(job, &options, STEP_TOKENS)?.run(&mut all)?;
+        all.completions.sort_by_key(|c| (c.request, c.sample_index));
+        Ok::<_, GenerateError>((stats.slots, all.completions))
+    };
+    let (one, expected) = run(each, 99).unwrap();
+    assert_eq!(one, 1);
+    for (bytes, batch_size, slots) in [(3 * each + 1, 99, 3), (3 * each, 2, 2), (usize::MAX, 99, 12)] {
+        let (found, completions) = run(bytes, batch_size).unwrap();
+        assert_eq!(found, slots);
+        assert_eq!(completions, expected);
+    }
+    let message = run(each - 1, 99).unwrap_err().to_string();
+    assert!(message.contains("30 tokens") && message.contains("--memory"), "{message}");
+}
