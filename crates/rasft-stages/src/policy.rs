@@ -27,11 +27,7 @@ impl Policy {
         Self::opened(path, ctx, |path| ModelDir::open_tokenizer_only(path))
     }
 
-    fn opened(
-        path: &Path,
-        ctx: &Ctx,
-        directory: fn(&Path) -> Result<ModelDir, ModelError>,
-    ) -> Result<Self, Error> {
+    fn opened(path: &Path, ctx: &Ctx, directory: fn(&Path) -> Result<ModelDir, ModelError>) -> Result<Self, Error> {
         let path = &foreign::local(path, ctx)?;
         if gguf::is_gguf(path) {
             return Self::identify(foreign::open_gguf(path, ctx)?, path, ctx.store);
