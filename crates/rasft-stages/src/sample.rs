@@ -3,13 +3,10 @@
 //! Invariant: a sample depends on policy, parameters, seed, problem, prompt and index alone, all of which its id is made
 //! of; so samples are kept one by one ([`SampleCache`]) and a data set is put together from them in canonical order.
 
-mod keeper;
-
 use crate::policy::Policy;
 use crate::prompt::{PromptParams, Prompter};
 use crate::sample_cache::{Reuse, SampleCache};
 use crate::{Ctx, Error, SamplingParams};
-use keeper::Keeper;
 use rasft_data::hash128;
 use rasft_generate::{Completion, EngineOptions, Observer, Request, Stats, generate_observed};
 use rasft_model::Decoder;
@@ -17,6 +14,8 @@ use rasft_types::{Problem, Rollout};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::collections::HashSet;
+
+mod keeper;
 
 /// Problems among which the longest prompts start first; further apart, samples stay in the order of the problems, so
 /// that reading a part of the result touches few segments of the cache.
@@ -279,13 +278,13 @@ impl<'a> Samples<'a> {
         let sampler = self.sampler;
         sampler.ctx.progress.start("sampling", total, "samples");
         let left = requests.iter().map(|r| r.samples.len()).collect();
-        let mut keeper = Keeper::new(sampler, self.units, &units, left, &mut self.cache);
+        let mut keeper = keeper::Keeper::new(sampler, self.units, &units, left, &mut self.cache);
         let (params, seed) = (&sampler.engine_params, sampler.setting.seed);
         let result = completer.complete(sampler.prompter, &requests, params, seed, &mut keeper);
         sampler.ctx.progress.finish();
         // What has finished is kept, whatever stopped the rest.
         keeper.keep();
-        let Keeper { done, error, .. } = keeper;
+        let keeper::Keeper { done, error, .. } = keeper;
         if let Some(error) = error {
             return Err(error);
         }
