@@ -20,6 +20,7 @@ mod keeper;
 /// Problems among which the longest prompts start first; further apart, samples stay in the order of the problems, so
 /// that reading a part of the result touches few segments of the cache.
 const WINDOW: usize = 256;
+
 /// Everything about sampling that is not a problem.
 pub struct Setting<'a> {
     /// How tokens are chosen.
