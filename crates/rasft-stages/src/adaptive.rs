@@ -159,3 +159,6 @@ fn judgeable<'a>(mut problems: impl Iterator<Item = &'a Problem>) -> Result<(), 
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,14 +3,11 @@
 //! Invariant: a sample depends on policy, parameters, seed, problem, prompt and index alone, all of which its id is made
 //! of; so samples are kept one by one ([`SampleCache`]) and a data set is put together from them in canonical order.
 
-mod keeper;
-
 use crate::prompt::PromptParams;
 use crate::sample_cache::{Reuse, SampleCache};
 use crate::served::ServedPolicy;
 use crate::source::Source;
 use crate::{Ctx, Error, SamplingParams};
-use keeper::Keeper;
 use rasft_data::hash128;
 use rasft_generate::{Completion, EngineOptions, Observer, Request, Stats, generate_observed};
 use rasft_model::Decoder;
@@ -19,9 +16,12 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
+mod keeper;
+
 /// Problems among which the longest prompts start first; further apart, samples stay in the order of the problems, so
 /// that reading a part of the result touches few segments of the cache.
 const WINDOW: usize = 256;
+
 /// Everything about sampling that is not a problem.
 pub struct Setting<'a> {
     /// How tokens are chosen.
@@ -276,13 +276,13 @@ impl<'a> Samples<'a> {
         let sampler = self.sampler;
         sampler.ctx.progress.start("sampling", total, "samples");
         let left = requests.iter().map(|r| r.samples.len()).collect();
-        let mut keeper = Keeper::new(sampler, self.units, &units, left, &mut self.cache);
+        let mut keeper = keeper::Keeper::new(sampler, self.units, &units, left, &mut self.cache);
         let (params, seed) = (&sampler.engine_params, sampler.setting.seed);
         let result = completer.complete(&requests, params, seed, &mut keeper);
         sampler.ctx.progress.finish();
         // What has finished is kept, whatever stopped the rest.
         keeper.keep();
-        let Keeper { done, error, .. } = keeper;
+        let keeper::Keeper { done, error, .. } = keeper;
         if let Some(error) = error {
             return Err(error);
         }

@@ -294,7 +294,6 @@ unsafe fn panel(
 
 #[cfg(test)]
 mod tests {
-    use super::super::pack::panels_of_stored;
     use super::*;
     use crate::ops::pack::panels_of_stored;
 
