@@ -1,3 +1,4 @@
+#![allow(dead_code, reason = "each test uses a part of it")]
 //! A web server on loopback whose every answer, good or bad, the test decides.
 
 use std::collections::BTreeMap;
