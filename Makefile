@@ -39,9 +39,9 @@ fmt: ## format the code
 schemas: ## rewrite schemas/*.json from the code
 	RASFT_UPDATE_SCHEMAS=1 $(CARGO) test --locked -p rasft-data schema
 
-man: build ## write man pages to target/man
+man: build ## write man pages of all programs and subcommands to target/man
 	@mkdir -p $(TARGET_DIR)/man
-	@for b in import score rollout verify train eval store; do $(RASFT_BIN)/rasft-$$b --man > $(TARGET_DIR)/man/rasft-$$b.1; done
+	@for b in import score rollout verify train eval store; do $(RASFT_BIN)/rasft-$$b --man=$(TARGET_DIR)/man >/dev/null; done
 	@ls $(TARGET_DIR)/man
 
 quickstart-model: build ## rebuild the quickstart's tiny model to the same bytes

@@ -12,6 +12,7 @@ say() { printf '\n── %s\n' "$*" >&2; }
 stage() { "$1" --config "$CONFIG" "${@:2}"; }
 started=$SECONDS
 
+rasft-store config "$CONFIG" >/dev/null # a misspelt key shows now, not after a night of training
 NAME=$(cfg name)
 OUT=$(cfg out "out/$NAME")
 BASE=$(cfg model)

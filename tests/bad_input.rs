@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::json;
-use support::{Bench, model_with, quickstart_model};
+use support::{Bench, model_with, quickstart_model, strings_table};
 
 struct Case {
     name: &'static str,
@@ -15,17 +15,6 @@ struct Case {
 
 fn args(list: &[&str]) -> Vec<String> {
     list.iter().map(ToString::to_string).collect()
-}
-
-/// A table of somebody else's, with one column that no contract knows.
-fn foreign_table(path: &std::path::Path) -> String {
-    let column: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::StringArray::from(vec!["1", "2"]));
-    let batch = arrow::array::RecordBatch::try_from_iter([("response", column)]).expect("one column");
-    let file = std::fs::File::create(path).expect("create");
-    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).expect("writer");
-    writer.write(&batch).expect("write");
-    writer.close().expect("close");
-    path.display().to_string()
 }
 
 fn data_cases(bench: &Bench) -> Vec<Case> {
@@ -43,7 +32,7 @@ fn data_cases(bench: &Bench) -> Vec<Case> {
     let manifest = std::fs::read(std::path::Path::new(&problems).join("_manifest.json")).expect("manifest");
     bench.write("flipped/_manifest.json", manifest);
     let flipped = bench.path("flipped").display().to_string();
-    let foreign = foreign_table(&bench.path("foreign.parquet"));
+    let foreign = strings_table(&bench.path("foreign.parquet"), &[("response", vec!["1", "2"])]);
     let empty_dir = bench.path("nothing");
     std::fs::create_dir_all(&empty_dir).expect("folder");
     let empty_file = bench.write("empty.jsonl", "");
@@ -210,6 +199,7 @@ fn usage_cases(bench: &Bench) -> Vec<Case> {
     let model = quickstart_model().display().to_string();
     let unknown_key = bench.write("key.toml", "[rollout]\ntemprature = 0.5\n");
     let unknown_table = bench.write("table.toml", "[rollouts]\nn = 1\n");
+    let not_finite = bench.write("nan.toml", "[rollout]\ntemperature = nan\n");
     let wrong_type = bench.write("type.toml", "[rollout]\nn = \"many\"\n");
     let not_toml = bench.write("broken.toml", "[rollout\n");
     let base = |extra: &[&str]| {
@@ -245,6 +235,13 @@ fn usage_cases(bench: &Bench) -> Vec<Case> {
             args: base(&["--config", &wrong_type]),
             code: 2,
             says: &["type.toml", "\"n\""],
+        },
+        Case {
+            name: "no number in config",
+            binary: "rasft-rollout",
+            args: base(&["--config", &not_finite]),
+            code: 2,
+            says: &["nan.toml", "rollout.temperature", "NaN", "a finite number"],
         },
         Case {
             name: "broken config",
@@ -322,7 +319,9 @@ fn check(make: fn(&Bench) -> Vec<Case>) {
         let out = bench.path("out");
         let out_text = out.display().to_string();
         let mut list: Vec<&str> = case.args.iter().map(String::as_str).collect();
-        list.extend(["--out", &out_text]);
+        if case.binary != "rasft-store" {
+            list.extend(["--out", &out_text]);
+        }
         let ran = bench.run(case.binary, &list);
         let mut complain = |what: String| failures.push(format!("{}: {what}\n--- stderr\n{}", case.name, ran.stderr));
         if ran.code != case.code {
@@ -344,6 +343,110 @@ fn check(make: fn(&Bench) -> Vec<Case>) {
     let staging: Vec<_> = staging.into_iter().map(|(path, _)| path).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
     assert!(staging.is_empty(), "half-written files in the store: {staging:?}");
+}
+
+/// Values out of range, given to stages whose inputs do not exist: the value is what is complained of, before any work.
+fn value_cases(_: &Bench) -> Vec<Case> {
+    const MAX: &str = "18446744073709551615";
+    let score = ["--problems", "absent", "--model", "absent"];
+    let tables = ["--problems", "absent", "--rollouts", "absent", "--verdicts", "absent"];
+    let difficulty = |extra: &[&str]| args(&[&["difficulty"], &score[..], extra].concat());
+    let solvability = |extra: &[&str]| args(&[&["solvability"], &tables[..], extra].concat());
+    let mixture = |extra: &[&str]| args(&[&["mixture", "--for", "sft"], &score[..], extra].concat());
+    let rollout = |extra: &[&str]| args(&[&score[..], extra].concat());
+    let verify = |extra: &[&str]| args(&[&["--rollouts", "absent", "--problems", "absent"], extra].concat());
+    let eval = |extra: &[&str]| args(&[&["run", "--model", "absent", "--bench", "b=absent"], extra].concat());
+    let compare = |extra: &[&str]| args(&[&["compare", "a=absent", "b=absent"], extra].concat());
+    let import = |extra: &[&str]| args(&[&["synthetic"], extra].concat());
+    let table: Vec<(&'static str, Vec<String>, &'static [&'static str])> = vec![
+        ("rasft-score", difficulty(&["--progress-fraction", "1.5"]), &["--progress-fraction 1.5", "from 0 to 1"]),
+        (
+            "rasft-score",
+            difficulty(&["--progress-fraction", "nan"]),
+            &["--progress-fraction", "nan", "a finite number"],
+        ),
+        ("rasft-score", difficulty(&["--main-rollout-ratio=-1"]), &["--main-rollout-ratio -1", "from 0 to 1"]),
+        ("rasft-score", difficulty(&["--hard-probe-ratio", "2"]), &["--hard-probe-ratio 2"]),
+        ("rasft-score", difficulty(&["--end-high-q", "1.1"]), &["--end-high-q 1.1", "from 0 to 1"]),
+        ("rasft-score", difficulty(&["--start-low-q", "0.6"]), &["--start-low-q 0.6", "at most --start-high-q 0.45"]),
+        ("rasft-score", difficulty(&["--max-length", "1"]), &["--max-length 1", "at least 2"]),
+        ("rasft-score", difficulty(&["--fallback-template", "vicuna"]), &["--fallback-template vicuna", "chatml"]),
+        ("rasft-score", difficulty(&["--device", "gpu"]), &["--device", "gpu", "cpu"]),
+        ("rasft-score", difficulty(&["--profile", "best"]), &["--profile", "best", "reference"]),
+        ("rasft-score", difficulty(&["--slice", "5"]), &["--slice 5", "START:COUNT"]),
+        ("rasft-score", difficulty(&["--shards", MAX]), &["--shards 18446744073709551615", "1 to 100000"]),
+        ("rasft-score", difficulty(&["--on-bad-row", "skip"]), &["--on-bad-row", "rasft-score difficulty"]),
+        ("rasft-score", solvability(&["--adv-alpha", "inf"]), &["--adv-alpha", "inf", "a finite number"]),
+        ("rasft-score", solvability(&["--expert-weight-min", "1.5"]), &["--expert-weight-min 1.5", "from 0 to 1"]),
+        (
+            "rasft-score",
+            solvability(&["--expert-reward-min", "4"]),
+            &["--expert-reward-min 4", "--expert-reward-max 3"],
+        ),
+        ("rasft-score", solvability(&["--shard", "0/2"]), &["--shard", "rasft-score solvability"]),
+        ("rasft-score", mixture(&["--max-length", "0"]), &["--max-length 0", "at least 2"]),
+        ("rasft-score", mixture(&["--on-long", "cut"]), &["--on-long cut", "drop or truncate"]),
+        ("rasft-score", args(&[&["mixture", "--for", "ppo"], &score[..]].concat()), &["ppo", "sft"]),
+        ("rasft-rollout", rollout(&["--n", "0"]), &["--n 0", "at least 1"]),
+        ("rasft-rollout", rollout(&["--top-p", "1.5"]), &["--top-p 1.5", "at most 1"]),
+        ("rasft-rollout", rollout(&["--max-new-tokens", "0"]), &["--max-new-tokens 0"]),
+        ("rasft-rollout", rollout(&["--shards", "0"]), &["--shards 0", "1 to 100000"]),
+        ("rasft-rollout", rollout(&["--shard", "0/18446744073709551615"]), &["--shard", "100000"]),
+        ("rasft-rollout", rollout(&["--jobs", MAX]), &["--jobs 18446744073709551615", "1 to 1024"]),
+        ("rasft-rollout", rollout(&["--on-bad-row", "skip"]), &["--on-bad-row", "means nothing", "[common]"]),
+        ("rasft-verify", verify(&["--max-length", "0"]), &["--max-length 0", "at least 1"]),
+        ("rasft-verify", verify(&["--tolerance", "2"]), &["--tolerance \"2\"", "between 0 and 1"]),
+        ("rasft-verify", verify(&["--on-bad-row", "skip"]), &["--on-bad-row"]),
+        ("rasft-eval", eval(&["--k", "2"]), &["--k 2", "1 to --n 1"]),
+        ("rasft-eval", eval(&["--limit", "0"]), &["--limit 0", "at least 1"]),
+        ("rasft-eval", eval(&["--min-p", "2"]), &["--min-p 2", "between 0 and 1"]),
+        ("rasft-eval", eval(&["--bench", "absent"]), &["--bench absent", "NAME=PATH"]),
+        ("rasft-eval", compare(&["--resamples", "0"]), &["--resamples 0", "1 to 10000000"]),
+        ("rasft-eval", compare(&["--resamples", "4294967295"]), &["--resamples 4294967295"]),
+        ("rasft-eval", compare(&["--shards", "2"]), &["--shards", "rasft-eval compare"]),
+        (
+            "rasft-train",
+            args(&["--mixture", "absent", "--model", "absent", "--shards", "2"]),
+            &["--shards", "rasft-train"],
+        ),
+        ("rasft-import", import(&["--rows", MAX]), &["--rows 18446744073709551615", "1 to 10000000"]),
+        ("rasft-import", import(&["--first-row", MAX]), &["--first-row 18446744073709551615"]),
+        ("rasft-import", import(&["--sample", "0"]), &["--sample 0", "at least 1"]),
+        ("rasft-import", import(&["--limit", "0"]), &["--limit 0", "at least 1"]),
+        ("rasft-import", import(&["--levels", "0..3"]), &["--levels", "from 1 to 8"]),
+        ("rasft-import", import(&["--themes", "war"]), &["--themes", "war"]),
+        ("rasft-import", import(&["--shard", "0/2"]), &["--shard", "rasft-import"]),
+        ("rasft-store", args(&["gc", "--apply", "--dry-run"]), &["--dry-run", "rasft-store gc"]),
+    ];
+    table.into_iter().map(|(binary, args, says)| Case { name: says[0], binary, args, code: 2, says }).collect()
+}
+
+/// Numbers that are absurd and allowed.
+#[test]
+fn absurd_numbers_do_not_panic() {
+    const MAX: &str = "18446744073709551615";
+    let bench = Bench::new();
+    let problems = bench.problems(4);
+    let model = quickstart_model().display().to_string();
+    let tail = format!("1:{MAX}");
+    let out = bench.run(
+        "rasft-score",
+        &["mixture", "--for", "sft", "--problems", &problems, "--model", &model, "--slice", &tail, "--json"],
+    );
+    assert_eq!(out.json()["rows"].as_u64(), Some(3));
+    let behind = format!("{MAX}:{MAX}");
+    let out = bench.run("rasft-score", &["difficulty", "--problems", &problems, "--model", &model, "--slice", &behind]);
+    assert!(out.code == 3 && out.stderr.contains("begins after the last of 4 problems"), "{}", out.stderr);
+    let limits = ["--skip", "1", "--limit", MAX, "--sample", MAX];
+    let out = bench.run("rasft-import", &[&["parquet", "--in", &problems, "--json"], &limits[..]].concat());
+    assert_eq!(out.json()["rows"].as_u64(), Some(3));
+    let far = ["synthetic", "--rows", "2", "--first-row", "18446744073699551615", "--json"];
+    assert_eq!(bench.run("rasft-import", &far).json()["rows"].as_u64(), Some(2));
+}
+
+#[test]
+fn bad_values() {
+    check(value_cases);
 }
 
 #[test]

@@ -2,40 +2,34 @@
 
 mod support;
 
-use std::path::PathBuf;
 use std::process::Command;
-use support::{Bench, quickstart_model, root};
+use support::{Bench, python, quickstart_model, strings_table};
 
 const SCRIPT: &str = r#"
 import glob, json, os, sys
 import duckdb, polars
-n = 0
-for manifest in glob.glob(os.path.join(sys.argv[1], "*", "*", "_manifest.json")):
+seen = set()
+def read(files, rows, what):
+    frame = polars.read_parquet(files)
+    assert frame.height == rows, (what, frame.height, rows)
+    relation = duckdb.sql(f"select * from read_parquet({files!r})")
+    assert relation.columns == frame.columns, (what, relation.columns, frame.columns)
+    assert len(relation.fetchall()) == rows, (what, rows)
+    schema = {k.decode(): v.decode() for k, v in duckdb.sql(
+        f"select key, value from parquet_kv_metadata({files[:1]!r})").fetchall()}
+    seen.add(schema["rasft.schema"].split("/")[0])
+for manifest in glob.glob(os.path.join(sys.argv[1], "*", "**", "_manifest.json"), recursive=True):
     with open(manifest) as f:
         m = json.load(f)
-    if not m["shards"]:
-        continue
-    files = [os.path.join(os.path.dirname(manifest), s["file"]) for s in m["shards"]]
-    rows = sum(s["rows"] for s in m["shards"])
-    frame = polars.read_parquet(files)
-    assert frame.height == rows, (manifest, frame.height, rows)
-    counted = duckdb.sql(f"select count(*) from read_parquet({files!r})").fetchall()[0][0]
-    assert counted == rows, (manifest, counted, rows)
-    duckdb.sql(f"select * from read_parquet({files!r})").fetchall()
-    n += 1
-print(n)
+    here = os.path.dirname(manifest)
+    if m["shards"]:
+        read([os.path.join(here, s["file"]) for s in m["shards"]], sum(s["rows"] for s in m["shards"]), manifest)
+    for beside in m["files"]:
+        if beside["file"].endswith(".parquet"):
+            path = os.path.join(here, beside["file"])
+            read([path], duckdb.sql(f"select num_rows from parquet_file_metadata('{path}')").fetchall()[0][0], path)
+print(" ".join(sorted(seen)))
 "#;
-
-/// The interpreter that `make python` prepared.
-fn python() -> Option<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let python = target.join("python/venv/bin/python");
-    let usable = Command::new(&python).args(["-c", "import duckdb, polars"]).output().is_ok_and(|o| o.status.success());
-    if !usable {
-        eprintln!("skipped: no Python with duckdb and polars (`make python` prepares one)");
-    }
-    usable.then_some(python)
-}
 
 #[test]
 fn duckdb_and_polars_read_every_table() {
@@ -48,13 +42,24 @@ fn duckdb_and_polars_read_every_table() {
     let v = bench.ok("rasft-verify", &["--rollouts", &r, "--problems", &p]);
     let tables = ["--problems", &p, "--rollouts", &r, "--verdicts", &v];
     let s = bench.ok("rasft-score", &[&["solvability"], &tables[..]].concat());
-    bench.ok(
-        "rasft-score",
-        &[&["mixture"], &tables[..], &["--solvability", &s, "--model", &model, "--difficulty", &d]].concat(),
-    );
-    bench.ok("rasft-eval", &["run", "--model", &model, "--bench", &format!("b={p}"), "--max-new-tokens", "8"]);
+    let rest = ["--solvability", &s, "--model", &model, "--reference", &model, "--difficulty", &d];
+    let m = bench.ok("rasft-score", &[&["mixture"], &tables[..], &rest[..]].concat());
+    bench.ok("rasft-train", &["--mixture", &m, "--model", &model, "--steps", "2", "--batch-size", "2"]);
+    let named = format!("b={p}");
+    let eval = ["run", "--model", &model, "--bench", &named, "--max-new-tokens", "8"];
+    let (a, b) = (bench.ok("rasft-eval", &eval), bench.ok("rasft-eval", &[&eval[..], &["--seed", "7"]].concat()));
+    bench.ok("rasft-eval", &["compare", &format!("a={a}"), &format!("b={b}")]);
+    let jsonl = bench.write("rows.jsonl", "{\"question\": \"Q\", \"answer\": \"#### 1\"}\nno record\n");
+    bench.ok("rasft-import", &["gsm8k", "--in", &jsonl, "--on-bad-row", "skip"]);
+    let pairs = [("gold", vec!["1"]), ("response", vec!["so it is \\boxed{1}"])];
+    bench.ok("rasft-verify", &["--pairs", &strings_table(&bench.path("pairs.parquet"), &pairs)]);
+
     let out = Command::new(python).args(["-c", SCRIPT]).arg(bench.store()).output().expect("python runs");
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    let n: u32 = String::from_utf8_lossy(&out.stdout).trim().parse().expect("a count");
-    assert_eq!(n, 7, "problems, difficulty, rollouts, verdicts, solvability, mixture, eval samples");
+    let seen = String::from_utf8_lossy(&out.stdout).trim().to_owned();
+    let mut tables: Vec<String> = rasft_data::schema_json().iter().map(|s| s.name.to_owned()).collect();
+    // Pairs are what users bring.
+    tables.retain(|name| name != "pairs");
+    tables.sort();
+    assert_eq!(seen, tables.join(" "));
 }

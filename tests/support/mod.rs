@@ -121,6 +121,31 @@ impl From<Output> for Ran {
     }
 }
 
+/// The interpreter that `make python` prepared.
+pub fn python() -> Option<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let python = target.join("python/venv/bin/python");
+    let usable = Command::new(&python).args(["-c", "import duckdb, polars"]).output().is_ok_and(|o| o.status.success());
+    if !usable {
+        eprintln!("skipped: no Python with duckdb and polars (`make python` prepares one)");
+    }
+    usable.then_some(python)
+}
+
+/// A Parquet file of text columns, as somebody else would write it.
+pub fn strings_table(path: &Path, columns: &[(&str, Vec<&str>)]) -> String {
+    let column = |(name, values): &(&str, Vec<&str>)| {
+        let array: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::StringArray::from(values.clone()));
+        (name.to_string(), array)
+    };
+    let batch = arrow::array::RecordBatch::try_from_iter(columns.iter().map(column)).expect("columns of equal length");
+    let file = std::fs::File::create(path).expect("create");
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).expect("writer");
+    writer.write(&batch).expect("write");
+    writer.close().expect("close");
+    path.display().to_string()
+}
+
 /// A copy of a model directory with some files left out or replaced.
 pub fn model_with(to: &Path, leave_out: &[&str], replace: &[(&str, Value)]) -> String {
     std::fs::create_dir_all(to).expect("folder");

@@ -1,7 +1,7 @@
 //! Models on benchmarks, and against each other.
 
 use rasft_cli::args::eval::{EvalCli, EvalCommand};
-use rasft_cli::{main_with, output, summaries};
+use rasft_cli::{main_with, summaries};
 use rasft_stages::{eval_compare, eval_report, eval_run};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,8 +23,9 @@ fn main() -> ExitCode {
             }
             EvalCommand::Report(args) => {
                 let out = session.common.out.clone().unwrap_or_else(|| PathBuf::from("report.html"));
-                eval_report::run(&args.resolve()?, seed, &out)?;
-                return output::line(&out.display().to_string());
+                let runs = session.layer(args, "eval")?.resolve()?;
+                let summary = eval_report::run(&runs, seed, &out, ctx.dry_run)?;
+                return session.report_file("report", &out, summary);
             }
         };
         session.note(&summaries::eval(&outputs));

@@ -23,13 +23,13 @@ pub struct CommonArgs {
     /// Store of all results [env: RASFT_STORE] [default: .rasft/store]
     #[arg(long, value_name = "DIR", global = true)]
     pub store: Option<PathBuf>,
-    /// Threads [default: all cores]
+    /// Threads, 1 to 1024 [default: all cores]
     #[arg(long, value_name = "N", global = true)]
     pub jobs: Option<usize>,
     /// Seed of every random choice [default: 42]
     #[arg(long, value_name = "N", global = true)]
     pub seed: Option<u64>,
-    /// How many output shards [default: by the number of rows]
+    /// How many output shards, 1 to 100000 [default: one, or one for each cached block of problems]
     #[arg(long, value_name = "N", global = true)]
     pub shards: Option<usize>,
     /// Compute only part I of N (0-based), for clusters
@@ -44,10 +44,10 @@ pub struct CommonArgs {
     /// Print one JSON object instead of the path
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub json: Option<bool>,
-    /// Bars on a terminal, plain lines otherwise
+    /// How progress is shown; auto: bars on a terminal, plain lines otherwise [default: auto]
     #[arg(long, value_enum, global = true)]
     pub progress: Option<ProgressMode>,
-    /// Bad rows stop the stage, or are counted and listed in rejects.parquet
+    /// Bad rows stop the import, or are counted and listed in rejects.parquet [default: fail]
     #[arg(long, value_enum, global = true)]
     pub on_bad_row: Option<OnBadRow>,
     /// cpu, cuda[:i] or metal [default: cpu]
@@ -64,17 +64,58 @@ pub struct CommonArgs {
     #[arg(short, long, global = true)]
     #[serde(skip)]
     pub quiet: bool,
-    /// Log lines as text or JSON
+    /// Log lines as text or JSON [default: text]
     #[arg(long, value_enum, global = true)]
     pub log_format: Option<LogFormat>,
     /// Print shell completions and stop
     #[arg(long, value_name = "SHELL", value_enum, global = true)]
     #[serde(skip)]
     pub completions: Option<clap_complete::Shell>,
-    /// Print the man page and stop
-    #[arg(long, global = true, hide = true)]
+    /// Print the man page of the program or of the subcommand that is named, or write those of all into a folder, and stop
+    #[arg(long, global = true, hide = true, num_args = 0..=1, default_missing_value = "", require_equals = true, value_name = "DIR")]
     #[serde(skip)]
-    pub man: bool,
+    pub man: Option<ManPages>,
+}
+
+/// Where man pages go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ManPages {
+    /// One, to stdout.
+    Print,
+    /// All, into this folder.
+    Into(PathBuf),
+}
+
+impl std::str::FromStr for ManPages {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(if text.is_empty() { Self::Print } else { Self::Into(text.into()) })
+    }
+}
+
+/// Common flags that mean nothing to a command. Given on its command line they are refused; in `[common]` of an
+/// experiment file they stand for the stages that know them.
+const MEANINGLESS: &[(&str, &[&str])] = &[
+    ("rasft-import", &["shard", "device", "base"]),
+    ("rasft-score difficulty", &["on_bad_row"]),
+    ("rasft-score solvability", &["on_bad_row", "shard", "device", "base"]),
+    ("rasft-score mixture", &["on_bad_row", "shard"]),
+    ("rasft-rollout", &["on_bad_row"]),
+    ("rasft-verify", &["on_bad_row", "device", "base"]),
+    ("rasft-verify answer", &["on_bad_row", "device", "base", "shard", "shards", "out", "force", "dry_run"]),
+    ("rasft-train", &["on_bad_row", "shard", "shards"]),
+    ("rasft-eval run", &["on_bad_row"]),
+    ("rasft-eval compare", &["on_bad_row", "device", "base", "shard", "shards"]),
+    ("rasft-eval report", &["on_bad_row", "device", "base", "shard", "shards", "force"]),
+    ("rasft-store", &["on_bad_row", "device", "base", "shard", "shards", "out", "force", "dry_run", "seed"]),
+];
+
+/// The common flags that mean nothing to a command such as `rasft-score mixture`.
+pub fn meaningless(command: &str) -> &'static [&'static str] {
+    let of = |name: &str| MEANINGLESS.iter().find(|(known, _)| *known == name).map(|(_, flags)| *flags);
+    let program = command.split(' ').next().unwrap_or_default();
+    of(command).or_else(|| of(program)).unwrap_or_default()
 }
 
 /// How progress is shown.
@@ -110,6 +151,22 @@ pub enum LogFormat {
 }
 
 impl CommonArgs {
+    /// The field of a flag that can mean nothing, taken out: whether it was given.
+    pub fn take(&mut self, flag: &str) -> bool {
+        match flag {
+            "on_bad_row" => self.on_bad_row.take().is_some(),
+            "device" => self.device.take().is_some(),
+            "base" => self.base.take().is_some(),
+            "shard" => self.shard.take().is_some(),
+            "shards" => self.shards.take().is_some(),
+            "out" => self.out.take().is_some(),
+            "force" => self.force.take().is_some(),
+            "dry_run" => self.dry_run.take().is_some(),
+            "seed" => self.seed.take().is_some(),
+            _ => false,
+        }
+    }
+
     /// The seed of every random choice.
     pub fn seed(&self) -> u64 {
         self.seed.unwrap_or(42)

@@ -23,6 +23,10 @@ impl ConfigFile {
         let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
             Failure::usage(format!("{}: not valid TOML: {}", path.display(), e.to_string().trim_end()))
         })?;
+        if let Some((key, value)) = not_finite(&table, "") {
+            let path = path.display();
+            return Err(Failure::usage(format!("{path}: key {key} = {value}: expected a finite number")));
+        }
         let root = match serde_json::to_value(table) {
             Ok(Value::Object(map)) => map,
             _ => return Err(Failure::usage(format!("{}: not a TOML table", path.display()))),
@@ -80,6 +84,12 @@ impl ConfigFile {
             self.merge(&mut merged, self.as_table(over, &full)?, &full, known)?;
         }
         Ok(merged)
+    }
+
+    /// Names of the sections `[table.NAME]`.
+    pub fn sections(&self, table: &str) -> Vec<String> {
+        let entries = self.root.get(table).and_then(Value::as_object).into_iter().flatten();
+        entries.filter(|(_, value)| value.is_object()).map(|(name, _)| name.clone()).collect()
     }
 
     fn as_table<'a>(&self, value: &'a Value, name: &str) -> Result<&'a Map<String, Value>, Failure> {
@@ -148,6 +158,30 @@ fn serde_path<A: DeserializeOwned>(merged: Map<String, Value>, origin: &str) -> 
             Err(Failure::usage(format!("{origin}:{place} {error}")))
         }
     }
+}
+
+/// Lets a flag of a float take finite numbers only: layers have no word for the others, so they would count as not given.
+pub fn only_finite(arg: clap::Arg) -> clap::Arg {
+    let float: clap::builder::ValueParser = clap::value_parser!(f64).into();
+    if arg.get_value_parser().type_id() != float.type_id() {
+        return arg;
+    }
+    arg.value_parser(|text: &str| match text.parse::<f64>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        _ => Err("expected a finite number"),
+    })
+}
+
+/// The first float that is no finite number, with its dotted key.
+fn not_finite(table: &toml::Table, prefix: &str) -> Option<(String, f64)> {
+    table.iter().find_map(|(key, value)| {
+        let name = format!("{prefix}{key}");
+        match value {
+            toml::Value::Float(f) if !f.is_finite() => Some((name, *f)),
+            toml::Value::Table(inner) => not_finite(inner, &format!("{name}.")),
+            _ => None,
+        }
+    })
 }
 
 /// `, did you mean "x"?` when some known word is near.

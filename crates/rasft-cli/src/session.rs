@@ -1,21 +1,22 @@
 //! From `main` to a running stage: parse, layer, open the store, run, report.
 
-use crate::common::{CommonArgs, ProgressMode};
+use crate::common::{CommonArgs, ProgressMode, meaningless};
 use crate::config::{self, ConfigFile};
 use crate::failure::exit_code;
+use crate::generated::common_names;
 use crate::progress::Reporter;
-use crate::{Failure, environment, logging, output, summaries};
-use clap::{Command, CommandFactory, Parser};
-use rasft_stages::{Ctx, Outputs, ShardOf};
+use crate::{Failure, environment, experiment, generated, logging, output, summaries};
+use clap::{Arg, ArgMatches, Command, CommandFactory, Parser};
+use rasft_stages::{Ctx, MAX_SHARDS, Outputs, ShardOf};
 use rasft_store::Store;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Tables an experiment file may have.
-const TABLES: &[&str] = &["common", "pipeline", "import", "score", "rollout", "verify", "train", "eval", "store"];
+/// Most threads; far above any machine, far below what an operating system refuses.
+const MAX_JOBS: usize = 1024;
 
 /// Set by the first Ctrl-C; the second ends the process at once.
 static CANCELLED: AtomicBool = AtomicBool::new(false);
@@ -31,24 +32,34 @@ pub struct Session {
     /// Common flags, layered over `[common]`.
     pub common: CommonArgs,
     config: Option<ConfigFile>,
-    known: Vec<String>,
     reporter: Reporter,
 }
 
 /// Parses the command line, runs `body` and turns its result into an exit code.
 pub fn main_with<C: Cli>(body: impl FnOnce(&Session, &C) -> Result<(), Failure>) -> ExitCode {
-    let cli = match C::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are answers, not failures; clap knows which.
-            let code = if error.use_stderr() { exit_code::USAGE } else { 0 };
-            let _closed_pipe = error.print();
-            return ExitCode::from(code);
+    let command = described::<C>();
+    let parsed = command.clone().try_get_matches();
+    let name = |matches: &ArgMatches| match matches.subcommand_name() {
+        Some(subcommand) => format!("{} {subcommand}", command.get_name()),
+        None => command.get_name().to_owned(),
+    };
+    let result = match generated::wanted(&command) {
+        Some((wanted, subcommand)) => generated::print(wanted, command.clone(), subcommand.as_deref()),
+        None => {
+            let typed =
+                parsed.and_then(|m| Ok((name(&m), C::from_arg_matches(&m).map_err(|e| e.format(&mut C::command()))?)));
+            match typed {
+                Ok((name, cli)) => Session::open(&cli, &name).and_then(|session| body(&session, &cli)),
+                Err(error) => {
+                    // Help and version are answers, not failures; clap knows which.
+                    let code = if error.use_stderr() { exit_code::USAGE } else { 0 };
+                    let _closed_pipe = error.print();
+                    return ExitCode::from(code);
+                }
+            }
         }
     };
-    match print_generated::<C>(cli.common())
-        .and_then(|done| if done { Ok(()) } else { Session::open::<C>(&cli).and_then(|s| body(&s, &cli)) })
-    {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {failure}");
@@ -57,33 +68,39 @@ pub fn main_with<C: Cli>(body: impl FnOnce(&Session, &C) -> Result<(), Failure>)
     }
 }
 
-/// Completions and man pages come from the same command description.
-fn print_generated<C: CommandFactory>(common: &CommonArgs) -> Result<bool, Failure> {
-    let mut command = C::command();
-    let name = command.get_name().to_owned();
-    let mut text = Vec::new();
-    if let Some(shell) = common.completions {
-        clap_complete::generate(shell, &mut command, name, &mut text);
-    } else if common.man {
-        clap_mangen::Man::new(command)
-            .render(&mut text)
-            .map_err(|e| Failure::runtime(format!("cannot render the man page: {e}")))?;
-    } else {
-        return Ok(false);
-    }
-    output::line(String::from_utf8_lossy(&text).trim_end())?;
-    Ok(true)
+/// The command line of a binary, without the common flags that mean nothing to it in its help.
+fn described<C: CommandFactory>() -> Command {
+    let command = C::command();
+    let program = command.get_name().to_owned();
+    let common: Vec<Arg> = command.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
+    let command = command.mut_subcommands(|sub| {
+        let flags = meaningless(&format!("{program} {}", sub.get_name()));
+        // A subcommand's own flag stands in the way of the global one of the same name.
+        let hidden =
+            common.iter().filter(|arg| flags.contains(&arg.get_id().as_str())).map(|arg| arg.clone().hide(true));
+        sub.args(hidden)
+    });
+    let command = meaningless(&program).iter().fold(command, |c, flag| c.mut_arg(*flag, |arg| arg.hide(true)));
+    generated::everywhere(command, &|c| c.mut_args(config::only_finite))
 }
 
 impl Session {
-    fn open<C: Cli>(cli: &C) -> Result<Self, Failure> {
-        let flags = cli.common();
+    fn open<C: Cli>(cli: &C, command: &str) -> Result<Self, Failure> {
+        let mut flags = cli.common().clone();
+        for flag in meaningless(command) {
+            if flags.take(flag) {
+                return Err(Failure::usage(format!(
+                    "--{} means nothing to `{command}`\nhint: leave it out; in [common] of an experiment file it stands for the stages that know it",
+                    flag.replace('_', "-")
+                )));
+            }
+        }
         let config = flags.config.as_deref().map(ConfigFile::read).transpose()?;
         let mut common = flags.clone();
         if let Some(file) = &config {
-            file.check_tables(TABLES)?;
+            experiment::check(file)?;
             common = config::overlay(
-                flags,
+                &flags,
                 file.table("common", None, &common_names())?,
                 &file.path().display().to_string(),
             )?;
@@ -92,30 +109,23 @@ impl Session {
             common.section.clone_from(&flags.section);
             common.verbose = flags.verbose;
             common.quiet = flags.quiet;
+            for flag in meaningless(command) {
+                common.take(flag);
+            }
         }
         logging::init(&common);
         install_interrupt_handler();
-        if let Some(jobs) = common.jobs {
-            if jobs == 0 {
-                return Err(Failure::usage("--jobs must be at least 1"));
-            }
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(jobs)
-                .build_global()
-                .map_err(|e| Failure::runtime(format!("cannot start {jobs} threads: {e}")))?;
-        }
+        start_threads(common.jobs)?;
         let reporter = Reporter::new(common.progress.unwrap_or(ProgressMode::Auto), common.quiet);
-        // Common keys have a table of their own: in a stage's table they would be read by nobody.
-        let common_names = common_names();
-        let known = argument_names(&C::command()).into_iter().filter(|name| !common_names.contains(name)).collect();
-        Ok(Self { common, config, known, reporter })
+        Ok(Self { common, config, reporter })
     }
 
     /// Stage flags over `[table]` and `[table.SECTION]`.
     pub fn layer<A: Serialize + DeserializeOwned>(&self, flags: &A, table: &str) -> Result<A, Failure> {
         let (configured, origin) = match &self.config {
             Some(file) => {
-                (file.table(table, self.common.section.as_deref(), &self.known)?, file.path().display().to_string())
+                let known = experiment::known_keys(table);
+                (file.table(table, self.common.section.as_deref(), &known)?, file.path().display().to_string())
             }
             None => (serde_json::Map::new(), "command line".to_owned()),
         };
@@ -131,8 +141,8 @@ impl Session {
     /// The context in which a stage runs.
     pub fn ctx<'a>(&'a self, store: &'a Store) -> Result<Ctx<'a>, Failure> {
         let shard = self.common.shard.as_deref().map(str::parse::<ShardOf>).transpose().map_err(Failure::usage)?;
-        if self.common.shards == Some(0) {
-            return Err(Failure::usage("--shards must be at least 1"));
+        if let Some(n) = self.common.shards.filter(|n| !(1..=MAX_SHARDS).contains(n)) {
+            return Err(Failure::usage(format!("--shards {n}: expected 1 to {MAX_SHARDS}")));
         }
         Ok(Ctx {
             store,
@@ -153,12 +163,12 @@ impl Session {
         let as_json = self.common.json.unwrap_or(false);
         if outputs.dry_run {
             self.note(&format!(
-                "{}: key {} · {} of {} shards cached · {} to compute",
+                "{}: key {} · {} of {} blocks cached · {}",
                 outputs.stage,
                 outputs.key,
                 outputs.hits,
                 outputs.hits + outputs.misses,
-                outputs.misses
+                summaries::left(outputs)
             ));
             self.note(&summaries::nearest(outputs));
             return output::outputs(outputs, &outputs.path, as_json);
@@ -173,6 +183,21 @@ impl Session {
         output::outputs(outputs, &shown, as_json)
     }
 
+    /// [`Session::report`] for a file that is no result of the store.
+    pub fn report_file(&self, stage: &str, path: &Path, summary: serde_json::Value) -> Result<(), Failure> {
+        let dry_run = self.common.dry_run.unwrap_or(false);
+        if dry_run {
+            self.note(&format!("{stage}: {} would be written", path.display()));
+        }
+        if !self.common.json.unwrap_or(false) {
+            return output::line(&path.display().to_string());
+        }
+        let path = path.display().to_string();
+        output::line(
+            &serde_json::json!({ "path": path, "stage": stage, "dry_run": dry_run, "summary": summary }).to_string(),
+        )
+    }
+
     /// One line for people on stderr, unless `--quiet`.
     pub fn note(&self, text: &str) {
         if !self.common.quiet && !text.is_empty() {
@@ -181,17 +206,13 @@ impl Session {
     }
 }
 
-fn common_names() -> Vec<String> {
-    argument_names(&<CommonArgs as clap::Args>::augment_args(Command::new("common")))
-}
-
-/// Every long flag of a command and its subcommands, with `_` for `-`.
-fn argument_names(command: &Command) -> Vec<String> {
-    let mut names: Vec<String> = command.get_arguments().map(|a| a.get_id().as_str().replace('-', "_")).collect();
-    names.extend(command.get_subcommands().flat_map(argument_names));
-    names.sort();
-    names.dedup();
-    names
+fn start_threads(jobs: Option<usize>) -> Result<(), Failure> {
+    let Some(n) = jobs else { return Ok(()) };
+    if !(1..=MAX_JOBS).contains(&n) {
+        return Err(Failure::usage(format!("--jobs {n}: expected 1 to {MAX_JOBS}")));
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
+    pool.map_err(|e| Failure::runtime(format!("cannot start {n} threads: {e}")))
 }
 
 fn install_interrupt_handler() {

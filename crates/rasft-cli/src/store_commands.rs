@@ -3,7 +3,7 @@
 use crate::args::store::{StoreCli, StoreCommand};
 use crate::config::ConfigFile;
 use crate::failure::exit_code;
-use crate::{Failure, Session, output, tables};
+use crate::{Failure, Session, experiment, output, tables};
 use rasft_stages::Error;
 use rasft_store::{LineageNode, Store, StoreError};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use std::path::Path;
 /// Runs one command.
 pub fn run(session: &Session, cli: &StoreCli) -> Result<(), Failure> {
     if let StoreCommand::Config { file, key, default } = &cli.command {
-        return config(file, key, default.as_deref());
+        return config(file, key.as_deref(), default.as_deref());
     }
     let store = session.store()?;
     let json = session.common.json.unwrap_or(false);
@@ -124,9 +124,11 @@ fn gc(store: &Store, keep: &[String], apply: bool, json: bool) -> Result<(), Fai
     output::line(&format!("removed {} entries, {} were busy", report.deleted, report.busy.len()))
 }
 
-fn config(file: &Path, key: &str, default: Option<&str>) -> Result<(), Failure> {
-    let value = ConfigFile::read(file)?.get(key).cloned();
-    match (value, default) {
+fn config(file: &Path, key: Option<&str>, default: Option<&str>) -> Result<(), Failure> {
+    let read = ConfigFile::read(file)?;
+    experiment::check(&read)?;
+    let Some(key) = key else { return output::line(&file.display().to_string()) };
+    match (read.get(key).cloned(), default) {
         (Some(serde_json::Value::String(text)), _) => output::line(&text),
         (Some(other), _) => output::line(&other.to_string()),
         (None, Some(text)) => output::line(text),

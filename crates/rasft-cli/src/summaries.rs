@@ -11,8 +11,8 @@ const BAR: usize = 24;
 fn head(outputs: &Outputs) -> String {
     let cached = match (outputs.hits, outputs.misses) {
         (_, 0) => "cached".to_owned(),
-        (0, n) => format!("computed {n} shard{}", if n == 1 { "" } else { "s" }),
-        (hits, misses) => format!("computed {misses} shards, {hits} cached"),
+        (0, n) => format!("computed {n} block{}", if n == 1 { "" } else { "s" }),
+        (hits, misses) => format!("computed {misses} of {} blocks", hits + misses),
     };
     // A checkpoint has no rows to speak of.
     let rows = if outputs.rows > 0 { format!("{} rows, ", outputs.rows) } else { String::new() };
@@ -45,6 +45,15 @@ fn percent(part: u64, whole: u64) -> String {
 fn counts(value: &Value) -> String {
     let Some(map) = value.as_object().filter(|m| !m.is_empty()) else { return "none".to_owned() };
     map.iter().map(|(k, v)| format!("{k} {v}")).collect::<Vec<_>>().join(" · ")
+}
+
+/// What a dry run leaves to compute.
+pub fn left(outputs: &Outputs) -> String {
+    match (outputs.misses, count(&outputs.summary, "units_left")) {
+        (0, _) => "nothing to compute".to_owned(),
+        (n, 0) => format!("{n} to compute"),
+        (n, units) => format!("{n} to compute, {units} problems of them"),
+    }
 }
 
 /// Why a dry run would compute: the nearest result in the store and the fields in which it differs.

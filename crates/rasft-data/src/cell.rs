@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields};
 use rasft_types::{
-    CodeSpec, Domain, Fallback, FinishReason, Method, Outcome, Rejection, Route, RouteAction, TrajectorySource,
+    CodeSpec, Domain, Fallback, FinishReason, Method, Outcome, Rejection, Route, RouteAction, Scored, TrajectorySource,
     UnknownWord,
 };
 use std::sync::Arc;
@@ -195,7 +195,7 @@ macro_rules! word_items {
     )+};
 }
 
-word_items!(Domain, Route, RouteAction, FinishReason, Outcome, Method, Rejection, Fallback, TrajectorySource);
+word_items!(Domain, Route, RouteAction, Scored, FinishReason, Outcome, Method, Rejection, Fallback, TrajectorySource);
 
 /// The field of a list's elements, named as the Parquet specification names it.
 fn element<E: Item>() -> Arc<Field> {

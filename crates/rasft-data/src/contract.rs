@@ -20,6 +20,7 @@ pub struct SchemaFile {
 pub fn schema_json() -> Vec<SchemaFile> {
     vec![
         contract::<t::Problem>(),
+        contract::<t::ExpertLoss>(),
         contract::<t::DifficultyRow>(),
         contract::<t::Rollout>(),
         contract::<t::Verdict>(),

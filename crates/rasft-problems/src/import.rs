@@ -29,7 +29,9 @@ pub struct ImportOptions {
     pub map: ColumnMap,
     /// How expert solutions end; none: the format's default ([`Format::final_answer`]).
     pub final_answer: Option<FinalAnswer>,
-    /// Stop after this many distinct problems.
+    /// Leave out this many distinct problems at the beginning.
+    pub skip: usize,
+    /// Take at most this many distinct problems behind them.
     pub limit: Option<usize>,
     /// Keep this many of them, chosen by `seed` and problem id.
     pub sample: Option<usize>,
@@ -47,6 +49,7 @@ impl ImportOptions {
             source: None,
             map: ColumnMap::default(),
             final_answer: None,
+            skip: 0,
             limit: None,
             sample: None,
             seed: 42,
@@ -79,7 +82,7 @@ pub struct RepeatedRow {
     pub problem_id: String,
 }
 
-/// What came of an import. `n_in = problems + repeated + rejects + n_unsampled`.
+/// What came of an import. `n_in = problems + repeated + rejects + n_skipped + n_unsampled + n_beyond_limit`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Imported {
     /// The problems, in source order.
@@ -88,17 +91,22 @@ pub struct Imported {
     pub rejects: Vec<Reject>,
     /// Records left out because they repeat an earlier problem.
     pub repeated: Vec<RepeatedRow>,
-    /// Records read.
+    /// Records found.
     pub n_in: u64,
+    /// Problems left out at the beginning.
+    pub n_skipped: u64,
+    /// Records behind the last problem of the limit; whether they are problems was not looked at.
+    pub n_beyond_limit: u64,
     /// Problems that the sample did not choose.
     pub n_unsampled: u64,
 }
 
 /// Reads files in the order given.
 ///
-/// Exact repeats (same problem id) are dropped first, then the limit counts distinct problems and stops the reading, then
-/// the sample keeps the n problems with the smallest blake3(seed, problem id). So a sample of the same data under the same
-/// seed is the same whatever the order of the rows, and a larger sample contains a smaller one.
+/// Exact repeats (same problem id) are dropped first, then the skipped problems; the limit counts the distinct problems
+/// behind those, and what comes after it is only counted; of these the sample keeps the n problems with the smallest
+/// blake3(seed, problem id). So a sample of the same data under the same seed is the same whatever the order of the rows,
+/// and a larger sample contains a smaller one.
 ///
 /// # Errors
 /// An unreadable or damaged file; under [`BadRows::Fail`], the first bad row; `--map` with another format than `jsonl`.
@@ -113,27 +121,21 @@ pub fn import(files: &[PathBuf], options: &ImportOptions) -> Result<Imported, Pr
     let convert = Convert::new(options);
     let mut sink = Sink::new(options);
     for file in files {
-        if sink.is_full() {
-            break;
-        }
         let mut records = source::open(file)?;
-        while let Some(record) = records.next() {
+        while !sink.is_full() {
+            let Some(record) = records.next() else { break };
             let record = record?;
-            sink.n_in += 1;
             match problem(&convert, file, &record) {
                 Ok(problem) => sink.accept(problem, file, record.line),
                 Err(fault) => {
                     if options.bad_rows == BadRows::Fail {
-                        records.verify_rest()?;
+                        records.count_rest()?;
                     }
                     sink.reject(fault, file, record)?;
                 }
             }
-            if sink.is_full() {
-                records.verify_rest()?;
-                break;
-            }
         }
+        sink.n_beyond_limit += records.count_rest()?;
     }
     Ok(sink.finish())
 }
@@ -153,11 +155,29 @@ fn problem(convert: &Convert, file: &Path, record: &RawRecord) -> Result<Problem
     }
 }
 
+/// Takes problems that are there already: a table, or the synthetic world. Skip, limit, sample and the `source` column
+/// are those of `options`, as in [`import`].
+#[must_use]
+pub fn take(problems: impl IntoIterator<Item = Problem>, options: &ImportOptions) -> Imported {
+    let mut sink = Sink::new(options);
+    for (row, mut problem) in problems.into_iter().enumerate() {
+        if sink.is_full() {
+            sink.n_beyond_limit += 1;
+            continue;
+        }
+        if let Some(source) = &options.source {
+            problem.source.clone_from(source);
+        }
+        sink.accept(problem, Path::new(""), row as u64);
+    }
+    sink.finish()
+}
+
 /// Where problems go; holds no more of them than will be kept, except ids.
 struct Sink<'a> {
     options: &'a ImportOptions,
-    n_in: u64,
     n_distinct: usize,
+    n_beyond_limit: u64,
     seen: HashSet<String>,
     kept: Kept,
     rejects: Vec<Reject>,
@@ -177,21 +197,24 @@ impl<'a> Sink<'a> {
             Some(n) => Kept::Smallest(BTreeMap::new(), n),
         };
         let (rejects, repeated) = (Vec::new(), Vec::new());
-        Self { options, n_in: 0, n_distinct: 0, seen: HashSet::new(), kept, rejects, repeated }
+        Self { options, n_distinct: 0, n_beyond_limit: 0, seen: HashSet::new(), kept, rejects, repeated }
     }
 
     fn is_full(&self) -> bool {
-        self.options.limit.is_some_and(|limit| self.n_distinct >= limit)
+        self.options.limit.is_some_and(|limit| self.n_distinct >= limit.saturating_add(self.options.skip))
     }
 
-    fn accept(&mut self, problem: Problem, file: &Path, line: u64) {
+    fn accept(&mut self, problem: Problem, file: &Path, row: u64) {
         if !self.seen.insert(problem.problem_id.clone()) {
             let source_file = file.to_owned();
-            self.repeated.push(RepeatedRow { source_file, source_row: line, problem_id: problem.problem_id });
+            self.repeated.push(RepeatedRow { source_file, source_row: row, problem_id: problem.problem_id });
             return;
         }
         let place = self.n_distinct;
         self.n_distinct += 1;
+        if place < self.options.skip {
+            return;
+        }
         match &mut self.kept {
             Kept::All(all) => all.push(problem),
             Kept::Smallest(smallest, n) => {
@@ -227,8 +250,18 @@ impl<'a> Sink<'a> {
                 chosen.into_iter().map(|(_, problem)| problem).collect()
             }
         };
-        let n_unsampled = (self.n_distinct - problems.len()) as u64;
-        Imported { problems, rejects: self.rejects, repeated: self.repeated, n_in: self.n_in, n_unsampled }
+        let n_skipped = self.n_distinct.min(self.options.skip);
+        let n_unsampled = self.n_distinct - n_skipped - problems.len();
+        let n_read = self.n_distinct + self.repeated.len() + self.rejects.len();
+        Imported {
+            problems,
+            rejects: self.rejects,
+            repeated: self.repeated,
+            n_in: n_read as u64 + self.n_beyond_limit,
+            n_skipped: n_skipped as u64,
+            n_beyond_limit: self.n_beyond_limit,
+            n_unsampled: n_unsampled as u64,
+        }
     }
 }
 

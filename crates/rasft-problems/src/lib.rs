@@ -24,4 +24,4 @@ pub use formats::Format;
 pub use formats::jsonl::ColumnMap;
 pub use gold::FinalAnswer;
 pub use id::problem_id;
-pub use import::{BadRows, ImportOptions, Imported, Reject, RepeatedRow, import};
+pub use import::{BadRows, ImportOptions, Imported, Reject, RepeatedRow, import, take};

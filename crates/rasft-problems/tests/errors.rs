@@ -128,6 +128,14 @@ fn skipped_rows_are_listed_and_repeats_counted() {
     assert!(got.rejects[1].reason.starts_with("field \"answer\": expected a string"), "{}", got.rejects[1].reason);
     assert_eq!((got.repeated[0].source_row, &got.repeated[0].source_file), (5, &path));
     assert_eq!(got.repeated[0].problem_id, got.problems[0].problem_id);
+    // What lies behind the limit is counted, blank lines left out, in every file.
+    let one = ImportOptions { limit: Some(1), ..options.clone() };
+    let first = import(&[path.clone(), path.clone()], &one).expect("the first record is good");
+    assert_eq!((first.n_in, first.problems.len(), first.n_beyond_limit), (10, 1, 9));
+    // The sample is taken of what the skip leaves.
+    let second = ImportOptions { skip: 1, sample: Some(1), ..options };
+    let rest = import(std::slice::from_ref(&path), &second).expect("two problems");
+    assert_eq!((rest.problems.as_slice(), rest.n_skipped, rest.n_unsampled), (&got.problems[1..], 1, 0));
     assert_eq!(
         got.problems[0].expert_response.as_deref(),
         Some("s\nThe final answer is \\boxed{1}."),

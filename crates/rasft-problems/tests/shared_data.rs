@@ -20,7 +20,7 @@ fn shared() -> Option<PathBuf> {
 fn read(path: &str, options: &ImportOptions) -> Option<Imported> {
     let imported = import(&[shared()?.join(path)], options).unwrap_or_else(|e| panic!("{path}: {e}"));
     let n = imported.problems.len() + imported.repeated.len() + imported.rejects.len();
-    assert_eq!(imported.n_in, n as u64 + imported.n_unsampled);
+    assert_eq!(imported.n_in, n as u64 + imported.n_skipped + imported.n_unsampled + imported.n_beyond_limit);
     Some(imported)
 }
 
@@ -182,7 +182,7 @@ fn a_sample_does_not_depend_on_size_and_keeps_source_order() {
     assert_ne!(small.problems, other.problems);
     let limit = ImportOptions { limit: Some(5), ..ImportOptions::new(Format::Gsm8k) };
     let Some(first) = read("train/gsm8k_train.jsonl", &limit) else { return };
-    assert_eq!((first.problems.as_slice(), first.n_in), (&all.problems[..5], 5));
+    assert_eq!((first.problems.as_slice(), first.n_in, first.n_beyond_limit), (&all.problems[..5], 7473, 7468));
 }
 
 #[test]

@@ -24,6 +24,9 @@ impl Progress for Silent {
     fn finish(&self) {}
 }
 
+/// Most shards of one data set: their names have five digits, and are read in the order of their names.
+pub const MAX_SHARDS: usize = 100_000;
+
 /// Part `index` (0-based) of `of` parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShardOf {
@@ -39,12 +42,12 @@ impl std::str::FromStr for ShardOf {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "--shard {text}: expected I/N with 0 <= I < N\nhint: the first of four parts is --shard 0/4, the last is --shard 3/4"
+                "--shard {text}: expected I/N with 0 <= I < N <= {MAX_SHARDS}\nhint: the first of four parts is --shard 0/4, the last is --shard 3/4"
             )
         };
         let (index, of) = text.split_once('/').ok_or_else(wrong)?;
         let (index, of) = (index.parse().map_err(|_| wrong())?, of.parse().map_err(|_| wrong())?);
-        if index < of { Ok(Self { index, of }) } else { Err(wrong()) }
+        if index < of && of <= MAX_SHARDS { Ok(Self { index, of }) } else { Err(wrong()) }
     }
 }
 
@@ -98,9 +101,9 @@ pub struct Outputs {
     pub key: String,
     /// The result in the store (where it would be, for a dry run).
     pub path: PathBuf,
-    /// Shards found in the store.
+    /// Blocks found in the store.
     pub hits: usize,
-    /// Shards computed, or left to compute in a dry run.
+    /// Blocks computed, or left to compute in a dry run.
     pub misses: usize,
     /// Rows of the result.
     pub rows: u64,
@@ -119,7 +122,7 @@ mod tests {
     #[test]
     fn shard_must_be_in_range() {
         assert_eq!("3/4".parse(), Ok(ShardOf { index: 3, of: 4 }));
-        for bad in ["5/4", "4/4", "x/4", "1", "-1/2", "0/0"] {
+        for bad in ["5/4", "4/4", "x/4", "1", "-1/2", "0/0", "0/100001", "0/18446744073709551615"] {
             assert!(bad.parse::<ShardOf>().is_err(), "{bad}");
         }
     }

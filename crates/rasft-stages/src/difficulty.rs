@@ -3,24 +3,24 @@
 //!
 //! A round scores a slice of the problems plus the hard pool of the round before. Rows come in problem order.
 
+use crate::expert_loss::{Experts, Losses};
 use crate::job::Job;
 use crate::policy::Policy;
-use crate::produce::{Product, produce};
+use crate::produce::{Product, map_shards, produce_surveyed};
 use crate::prompt::{PromptParams, Prompter};
-use crate::trajectories::{expert_item, score_items};
-use crate::{Ctx, Error, Outputs, Slice};
-use rasft_data::{Counts, DataSet};
+use crate::{Ctx, Error, Outputs, Slice, check};
+use rasft_data::{Counts, DataSet, hash128};
 use rasft_method::Profile;
 use rasft_method::calibration::{Quantiles, Thresholds, calibrate};
 use rasft_method::hard_pool::leaves;
 use rasft_method::lifecycle::{Candidate, Planned, RoundParams, plan_round};
 use rasft_method::selection::{self, DrawKey};
 use rasft_method::window::Window;
-use rasft_model::item::{Item, ItemCounts, ItemOptions, OnLong};
 use rasft_types::{DifficultyRow, Problem, Solvability};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::PathBuf;
 
 const STAGE: &str = "difficulty";
@@ -114,6 +114,33 @@ impl Params {
         DrawKey { seed: self.seed, round: self.round, purpose }
     }
 
+    fn quantiles(&self) -> Quantiles {
+        Quantiles {
+            easy_floor_q: self.easy_floor_q,
+            start_low_q: self.start_low_q,
+            start_high_q: self.start_high_q,
+            end_low_q: self.end_low_q,
+            end_high_q: self.end_high_q,
+            hard_probe_ceiling_q: self.hard_probe_ceiling_q,
+        }
+    }
+
+    /// Refuses values outside their range.
+    fn validate(&self) -> Result<(), Error> {
+        let shares = [
+            ("progress_fraction", self.progress_fraction),
+            ("main_rollout_ratio", self.main_rollout_ratio),
+            ("hard_probe_ratio", self.hard_probe_ratio),
+        ];
+        for (name, value) in shares {
+            check::between(name, value, 0.0, 1.0)?;
+        }
+        check::at_least("max_length", self.max_length, 2)?;
+        self.prompt.validate()?;
+        check::device(self.device.as_deref())?;
+        check::method(self.quantiles().validate())
+    }
+
     fn plan(&self) -> RoundParams {
         RoundParams {
             main_rollout_ratio: self.main_rollout_ratio,
@@ -126,46 +153,105 @@ impl Params {
     }
 }
 
-/// Runs the stage.
+/// Runs the stage. With `--shard` it computes and caches that part of the losses, and gives them as `expert_loss`:
+/// routing needs all of them, so the table itself comes from a run without.
 ///
 /// # Errors
-/// Bad inputs, a policy that cannot be loaded, no problem that can be scored.
+/// Bad inputs or parameters, a policy that cannot be loaded, no problem that can be scored.
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
-    ctx.no_shard(STAGE)?;
-    if !(0.0..=1.0).contains(&params.progress_fraction) {
-        return Err(Error::usage(format!("--progress-fraction {}: expected 0 to 1", params.progress_fraction)));
-    }
+    params.validate()?;
     let mut job = Job::new(STAGE, VERSION, params)?;
-    let problems = job.data(ctx, "problems", &inputs.problems)?;
-    let calibration = job.optional_data(ctx, "calibration", inputs.calibration.as_deref())?;
-    let pool = job.optional_data(ctx, "hard_pool", inputs.hard_pool.as_deref())?;
-    let solved = job.optional_data(ctx, "solved", inputs.solved.as_deref())?;
-    let policy = job.policy(ctx, "model", &inputs.model)?;
-    let prompter = Prompter::open(&policy, &params.prompt)?;
-    produce(ctx, &job, |dir, key| {
-        let all = problems.non_empty()?.read_all::<Problem>()?;
-        let pool = pooled(pool.as_ref(), solved.as_ref(), params.profile)?;
-        let slice: BTreeSet<&str> = Slice::of(params.slice, &all)?.iter().map(|p| p.problem_id.as_str()).collect();
-        let probed = probed(&pool, &slice, params);
-        let scored: Vec<&Problem> = all
-            .iter()
-            .filter(|p| slice.contains(p.problem_id.as_str()) || probed.contains(p.problem_id.as_str()))
-            .collect();
-        let mut counts = ItemCounts::default();
-        let losses = losses(ctx, &policy, &prompter, params, &scored, &mut counts)?;
-        let thresholds = thresholds(calibration.as_ref(), &losses, &slice, params)?;
+    let open = Open::new(ctx, &mut job, inputs, params)?;
+    if ctx.shard.is_some() {
+        return open.part(ctx, inputs);
+    }
+    let n_shards = job.output_shards(ctx);
+    let survey = || open.experts().survey(ctx, &open.round()?.scored);
+    produce_surveyed(ctx, &job, survey, |dir, key| {
+        let round = open.round()?;
+        let (losses, n_rejected) = open.experts().all(ctx, &round.scored)?;
+        let slice = round.slice();
+        let thresholds = thresholds(open.calibration.as_ref(), &losses, &slice, params)?;
         let window = Window::at(&thresholds, params.progress_fraction);
-        let rows = rows(&all, &slice, &pool, &losses, &window, params);
+        let rows = rows(&round.all, &slice, &round.pool, &losses, &window, params);
         let summary = summarise(&rows, &thresholds, &window)?;
-        let n_out = rows.len() as u64;
-        let rejected =
-            [("too_long", counts.n_too_long), ("prompt_too_long", counts.n_prompt_too_long), ("empty", counts.n_empty)];
         // Unscored problems stay in the table as `never`: they are counted, not lost.
-        let n_rejected =
-            rejected.into_iter().filter(|(_, n)| *n > 0).map(|(why, n)| (format!("not_scored_{why}"), n)).collect();
-        let counts = Counts { n_in: n_out, n_out, n_rejected };
-        Ok(Product { counts: Some(counts), ..Product::table(dir, key, &rows, summary)? })
+        let counts = Counts { n_in: rows.len() as u64, n_out: rows.len() as u64, n_rejected };
+        Ok(Product { counts: Some(counts), ..Product::table_in_shards(dir, key, &rows, n_shards, summary)? })
     })
+}
+
+/// The stage's inputs, opened.
+struct Open<'a> {
+    params: &'a Params,
+    problems: DataSet,
+    calibration: Option<DataSet>,
+    pool: Option<DataSet>,
+    solved: Option<DataSet>,
+    policy: Policy,
+    prompter: Prompter,
+}
+
+/// The rows that a round works on.
+struct Round {
+    all: Vec<Problem>,
+    pool: BTreeMap<String, DifficultyRow>,
+    /// Indexes of the slice.
+    slice: Range<usize>,
+    /// Those whose loss is needed: the slice, then the probed ones of the pool.
+    scored: Vec<Problem>,
+}
+
+impl Round {
+    fn slice(&self) -> BTreeSet<&str> {
+        self.all[self.slice.clone()].iter().map(|p| p.problem_id.as_str()).collect()
+    }
+}
+
+impl<'a> Open<'a> {
+    fn new(ctx: &Ctx, job: &mut Job, inputs: &Inputs, params: &'a Params) -> Result<Self, Error> {
+        let problems = job.data(ctx, "problems", &inputs.problems)?.non_empty()?;
+        let calibration = job.optional_data(ctx, "calibration", inputs.calibration.as_deref())?;
+        let pool = job.optional_data(ctx, "hard_pool", inputs.hard_pool.as_deref())?;
+        let solved = job.optional_data(ctx, "solved", inputs.solved.as_deref())?;
+        let policy = job.policy(ctx, "model", &inputs.model)?;
+        let prompter = Prompter::open(&policy, &params.prompt)?;
+        Ok(Self { params, problems, calibration, pool, solved, policy, prompter })
+    }
+
+    fn round(&self) -> Result<Round, Error> {
+        let all = self.problems.read_all::<Problem>()?;
+        let pool = pooled(self.pool.as_ref(), self.solved.as_ref(), self.params.profile)?;
+        let slice = Slice::range(self.params.slice, all.len())?;
+        let ids: BTreeSet<&str> = all[slice.clone()].iter().map(|p| p.problem_id.as_str()).collect();
+        let probed = probed(&pool, &ids, self.params);
+        let rest = all.iter().filter(|p| probed.contains(&p.problem_id));
+        let scored = all[slice.clone()].iter().chain(rest).cloned().collect();
+        Ok(Round { all, pool, slice, scored })
+    }
+
+    fn experts(&self) -> Experts<'_> {
+        Experts {
+            policy: &self.policy,
+            prompter: &self.prompter,
+            prompt: &self.params.prompt,
+            max_length: self.params.max_length,
+            device: self.params.device.as_deref(),
+        }
+    }
+
+    /// A part of the losses, for `--shard`.
+    fn part(&self, ctx: &Ctx, inputs: &Inputs) -> Result<Outputs, Error> {
+        let (experts, scored) = (self.experts(), self.round()?.scored);
+        let mut job = Job::of(experts.key()?);
+        let ids: Vec<&[u8]> = scored.iter().map(|p| p.problem_id.as_bytes()).collect();
+        job.input("problems", &self.problems.content_hash()?, &inputs.problems);
+        job.input("scored problems", &hash128(&ids), &inputs.problems);
+        job.input("model", self.policy.input_hash(), &inputs.model);
+        let mut scorer = experts.scorer();
+        let summarise = |data: &DataSet| Ok(json!({ "problems": data.n_rows() }));
+        map_shards(ctx, &mut job, &experts.mapping(&scored), |p| experts.losses(ctx, &mut scorer, p), summarise)
+    }
 }
 
 /// The hard pool that this round begins with: id to the last known row.
@@ -198,35 +284,6 @@ fn probed(pool: &BTreeMap<String, DifficultyRow>, slice: &BTreeSet<&str>, params
     selection::choose(&ids, k, params.draw("probe")).into_iter().map(|i| ids[i].to_owned()).collect()
 }
 
-/// Loss and response tokens of each problem's expert; absent where it cannot be scored.
-type Losses = BTreeMap<String, (f32, u32)>;
-
-fn losses(
-    ctx: &Ctx,
-    policy: &Policy,
-    prompter: &Prompter,
-    params: &Params,
-    problems: &[&Problem],
-    counts: &mut ItemCounts,
-) -> Result<Losses, Error> {
-    let options = ItemOptions { max_length: params.max_length, on_long: OnLong::Drop };
-    let (mut ids, mut items): (Vec<&str>, Vec<Item>) = (Vec::new(), Vec::new());
-    for problem in problems {
-        if let Ok(item) = expert_item(prompter, problem, &options, counts)? {
-            ids.push(&problem.problem_id);
-            items.push(item);
-        }
-    }
-    if items.is_empty() {
-        return Err(Error::bad_input(format!(
-            "no problem can be scored: {} experts are longer than --max-length {}, {} prompts fill it, {} problems have no expert solution\nhint: raise --max-length, or import problems with solutions",
-            counts.n_too_long, params.max_length, counts.n_prompt_too_long, counts.n_empty
-        )));
-    }
-    let scores = score_items(ctx, policy, params.device.as_deref(), "difficulty", &items.iter().collect::<Vec<_>>())?;
-    Ok(ids.iter().zip(scores).map(|(id, s)| ((*id).to_owned(), (-s.mean_logprob, s.n_tokens as u32))).collect())
-}
-
 /// Thresholds of the whole run: those of the calibration table, else from this slice's losses.
 fn thresholds(
     calibration: Option<&DataSet>,
@@ -234,14 +291,6 @@ fn thresholds(
     slice: &BTreeSet<&str>,
     params: &Params,
 ) -> Result<Thresholds, Error> {
-    let quantiles = Quantiles {
-        easy_floor_q: params.easy_floor_q,
-        start_low_q: params.start_low_q,
-        start_high_q: params.start_high_q,
-        end_low_q: params.end_low_q,
-        end_high_q: params.end_high_q,
-        hard_probe_ceiling_q: params.hard_probe_ceiling_q,
-    };
     let (sample, from) = match calibration {
         Some(data) => {
             let carried = data.manifest().map(|m| m.summary["thresholds"].clone());
@@ -263,7 +312,7 @@ fn thresholds(
         .into_iter()
         .map(|i| sample[i].1)
         .collect();
-    calibrate(&chosen, &quantiles)
+    calibrate(&chosen, &params.quantiles())
         .map_err(|e| Error::bad_input(format!("cannot calibrate the window from {from}: {e}")))
 }
 

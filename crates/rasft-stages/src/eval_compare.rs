@@ -3,7 +3,7 @@
 use crate::frames::group_rows;
 use crate::job::Job;
 use crate::produce::{Product, produce};
-use crate::{Ctx, Error, Outputs};
+use crate::{Ctx, Error, Outputs, check};
 use rasft_data::DataSet;
 use rasft_method::metrics;
 use rasft_types::{EvalComparisonRow, EvalSampleRow};
@@ -14,6 +14,8 @@ use std::path::PathBuf;
 
 const STAGE: &str = "compare";
 const VERSION: u32 = 1;
+/// More would only take longer: the interval's own error is far below what it measures.
+const MAX_RESAMPLES: u32 = 10_000_000;
 
 /// Paths of the stage's inputs.
 #[derive(Debug, Clone)]
@@ -46,6 +48,7 @@ pub(crate) type Accuracies = BTreeMap<String, BTreeMap<String, f64>>;
 /// Runs that cannot be read, or that were made on different problems.
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
     ctx.no_shard(STAGE)?;
+    check::within("resamples", params.resamples, 1, MAX_RESAMPLES)?;
     let mut job = Job::new(STAGE, VERSION, params)?;
     let names: Vec<&str> = inputs.runs.iter().map(|(name, _)| name.as_str()).collect();
     job.key.params.insert("names".into(), json!(names));

@@ -36,11 +36,11 @@ struct Section {
     comparisons: Vec<EvalComparisonRow>,
 }
 
-/// Writes the page to `out`, whole or not at all.
+/// Writes the page to `out`, whole or not at all, and says what is on it; a dry run writes nothing.
 ///
 /// # Errors
 /// Runs that cannot be read, or a disk that refuses. Runs on different problems are shown without a comparison.
-pub fn run(runs: &[(String, PathBuf)], seed: u64, out: &Path) -> Result<(), Error> {
+pub fn run(runs: &[(String, PathBuf)], seed: u64, out: &Path, dry_run: bool) -> Result<serde_json::Value, Error> {
     let mut opened = Vec::new();
     for (name, path) in runs {
         let data = DataSet::open(path)?.non_empty()?;
@@ -52,7 +52,12 @@ pub fn run(runs: &[(String, PathBuf)], seed: u64, out: &Path) -> Result<(), Erro
     benches.dedup();
     let sections = benches.into_iter().map(|bench| section(bench, &opened, seed)).collect::<Vec<_>>();
     let page = render(&sections)?;
-    write_atomic(out, page.as_bytes()).map_err(|e| Error::runtime(e.to_string()))
+    if !dry_run {
+        write_atomic(out, page.as_bytes()).map_err(|e| Error::runtime(e.to_string()))?;
+    }
+    let names: Vec<&String> = runs.iter().map(|(name, _)| name).collect();
+    let benches: Vec<&String> = sections.iter().map(|s| &s.bench).collect();
+    Ok(serde_json::json!({ "runs": names, "benches": benches }))
 }
 
 type Opened = (String, eval_compare::Accuracies, Vec<EvalSummaryRow>);

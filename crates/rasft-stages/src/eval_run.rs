@@ -7,7 +7,7 @@ use crate::job::Job;
 use crate::produce::{Finished, Mapping, map_shards_with};
 use crate::prompt::{PromptParams, Prompter};
 use crate::sample::{Sampler, Setting, unit_hash};
-use crate::{Ctx, Error, Outputs, SamplingParams};
+use crate::{Ctx, Error, Outputs, SamplingParams, check};
 use rasft_data::{DataSet, FileInfo, ShardWriter};
 use rasft_method::metrics::{self, ProblemScore};
 use rasft_types::{EvalSampleRow, EvalSummaryRow, Problem};
@@ -58,6 +58,7 @@ pub struct Params {
 /// # Errors
 /// Bad inputs or parameters, or a model that cannot be loaded.
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
+    params.validate()?;
     let ks = params.checked_k()?;
     let mut job = Job::new(STAGE, VERSION, params)?;
     let mut units = Vec::new();
@@ -97,6 +98,14 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
 }
 
 impl Params {
+    /// Refuses values outside their range.
+    fn validate(&self) -> Result<(), Error> {
+        self.sampling.validate()?;
+        self.limit.map_or(Ok(()), |n| check::at_least("limit", n, 1))?;
+        self.prompt.validate()?;
+        check::device(self.device.as_deref())
+    }
+
     /// The k of pass@k, each between 1 and n.
     fn checked_k(&self) -> Result<Vec<u32>, Error> {
         let n = self.sampling.n;
@@ -107,7 +116,7 @@ impl Params {
         }
         let mut ks = if self.k.is_empty() { vec![1, n] } else { self.k.clone() };
         if let Some(k) = ks.iter().find(|k| **k == 0 || **k > n) {
-            return Err(Error::usage(format!("--k {k}: must be between 1 and --n {n}")));
+            return check::refuse("k", k, format!("1 to --n {n}"));
         }
         ks.sort_unstable();
         ks.dedup();

@@ -2,10 +2,10 @@
 
 use crate::job::Job;
 use crate::produce::{Product, produce};
-use crate::{Ctx, Error, Outputs};
+use crate::{Ctx, Error, Outputs, check};
 use rasft_data::{Counts, DataSet, FileInfo, REJECTS_FILE, RejectRow, write_rejects};
 use rasft_problems::synthetic::{GENERATOR_VERSION, Split, World};
-use rasft_problems::{BadRows, BenchIndex, ColumnMap, FinalAnswer, Format, ImportOptions, Imported, import};
+use rasft_problems::{BadRows, BenchIndex, ColumnMap, FinalAnswer, Format, ImportOptions, Imported, import, take};
 use rasft_types::Problem;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -14,7 +14,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 const STAGE: &str = "import";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Rows of the synthetic world in one import: they are held in memory.
+const MAX_ROWS: u64 = 10_000_000;
 /// Overlapping problems named in the manifest.
 const NAMED: usize = 20;
 
@@ -78,9 +80,31 @@ pub struct Params {
 }
 
 impl Params {
-    /// The limit counts from behind the skipped problems.
-    fn limit_with_skip(&self) -> Option<usize> {
-        self.limit.map(|limit| limit.saturating_add(self.skip.unwrap_or(0)))
+    fn options(&self, format: Format, bad_rows: BadRows) -> ImportOptions {
+        ImportOptions {
+            source: self.name.clone(),
+            skip: self.skip.unwrap_or(0),
+            limit: self.limit,
+            sample: self.sample,
+            seed: self.seed,
+            bad_rows,
+            ..ImportOptions::new(format)
+        }
+    }
+
+    /// Refuses values that leave nothing, and rows that cannot be numbered or held.
+    fn validate(&self, source: &Source) -> Result<(), Error> {
+        self.limit.map_or(Ok(()), |n| check::at_least("limit", n, 1))?;
+        self.sample.map_or(Ok(()), |n| check::at_least("sample", n, 1))?;
+        let Source::Synthetic { first_row, rows, slips, .. } = source else { return Ok(()) };
+        check::within("rows", *rows, 1, MAX_ROWS)?;
+        check::within("first_row", *first_row, 0, u64::MAX - MAX_ROWS)?;
+        check::within("slips", *slips, 0, 100)?;
+        // Levels and themes are checked before any row is made.
+        if let Some(world) = world(source, self.seed) {
+            world.problems(0..0)?;
+        }
+        Ok(())
     }
 }
 
@@ -90,9 +114,11 @@ impl Params {
 /// Files that cannot be read, records that are no problems, nothing left.
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
     ctx.no_shard(STAGE)?;
+    params.validate(&inputs.source)?;
     let mut job = Job::new(STAGE, VERSION, params)?;
     job.key.params.insert("source".into(), describe(&inputs.source));
-    job.key.params.insert("on_bad_row".into(), json!(if ctx.skip_bad_rows { "skip" } else { "fail" }));
+    job.key.params.insert("on_bad_row".into(), on_bad_row(&inputs.source, ctx));
+    let n_shards = job.output_shards(ctx);
     match &inputs.source {
         Source::Files { files, .. } => {
             for (i, file) in files.iter().enumerate() {
@@ -114,8 +140,6 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     }
     produce(ctx, &job, |dir, key| {
         let mut imported = read(&inputs.source, params, ctx)?;
-        let n_skipped = params.skip.unwrap_or(0).min(imported.problems.len());
-        imported.problems.drain(..n_skipped);
         let report = Report::of(&mut imported, &benches, params)?;
         if imported.problems.is_empty() {
             return Err(Error::bad_input(format!(
@@ -125,7 +149,7 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
                 report.advice()
             )));
         }
-        write(dir, key, &imported, &report, n_skipped)
+        write(dir, key, &imported, &report, n_shards)
     })
 }
 
@@ -135,6 +159,26 @@ fn place(source: &Source) -> String {
         Source::Parquet(path) => path.display().to_string(),
         Source::Synthetic { .. } => "synthetic".to_owned(),
     }
+}
+
+/// The synthetic world, if the problems come from it.
+fn world(source: &Source, seed: u64) -> Option<World> {
+    let Source::Synthetic { levels, themes, split, slips, .. } = source else { return None };
+    Some(World { levels: levels.clone(), themes: themes.clone(), split: *split, slips: *slips, seed })
+}
+
+/// What bad rows do, and what the list of those that were skipped calls the files.
+fn on_bad_row(source: &Source, ctx: &Ctx) -> Value {
+    match source {
+        Source::Files { files, .. } if ctx.skip_bad_rows => {
+            json!({ "skip": files.iter().map(|f| file_name(f)).collect::<Vec<_>>() })
+        }
+        _ => json!("fail"),
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// What of the source enters the key, beside the files' contents.
@@ -155,47 +199,22 @@ fn read(source: &Source, params: &Params, ctx: &Ctx) -> Result<Imported, Error> 
     match source {
         Source::Files { format, files, map, final_answer } => {
             let options = ImportOptions {
-                source: params.name.clone(),
                 map: map.clone(),
                 final_answer: *final_answer,
-                limit: params.limit_with_skip(),
-                sample: params.sample,
-                seed: params.seed,
-                bad_rows: if ctx.skip_bad_rows { BadRows::Skip } else { BadRows::Fail },
-                ..ImportOptions::new(*format)
+                ..params.options(*format, if ctx.skip_bad_rows { BadRows::Skip } else { BadRows::Fail })
             };
             Ok(import(files, &options)?)
         }
         Source::Parquet(path) => {
             let rows = DataSet::open(path)?.non_empty()?.read_all::<Problem>()?;
-            Ok(distinct(rows, params))
+            Ok(take(rows, &params.options(Format::Jsonl, BadRows::Fail)))
         }
-        Source::Synthetic { levels, themes, first_row, rows, split, slips } => {
-            let (levels, themes) = (levels.clone(), themes.clone());
-            let world = World { levels, themes, split: *split, slips: *slips, seed: params.seed };
-            Ok(distinct(world.problems(*first_row..first_row + rows)?, params))
-        }
-    }
-}
-
-/// Leaves out repeats, as the file importer does.
-fn distinct(rows: Vec<Problem>, params: &Params) -> Imported {
-    let n_in = rows.len() as u64;
-    let mut seen = BTreeSet::new();
-    let mut imported = Imported { n_in, ..Imported::default() };
-    for (i, problem) in rows.into_iter().enumerate() {
-        if seen.insert(problem.problem_id.clone()) {
-            imported.problems.push(problem);
-        } else {
-            imported.repeated.push(rasft_problems::RepeatedRow {
-                source_file: PathBuf::new(),
-                source_row: i as u64,
-                problem_id: problem.problem_id,
-            });
+        Source::Synthetic { first_row, rows, .. } => {
+            let problems =
+                world(source, params.seed).map_or(Ok(vec![]), |w| w.problems(*first_row..first_row + rows))?;
+            Ok(take(problems, &params.options(Format::Jsonl, BadRows::Fail)))
         }
     }
-    imported.problems.truncate(params.limit_with_skip().unwrap_or(usize::MAX));
-    imported
 }
 
 /// What was found among the problems.
@@ -238,13 +257,14 @@ impl Report {
     }
 }
 
-fn write(dir: &Path, key: &str, imported: &Imported, report: &Report, n_skipped: usize) -> Result<Product, Error> {
+fn write(dir: &Path, key: &str, imported: &Imported, report: &Report, n_shards: usize) -> Result<Product, Error> {
     let mut n_rejected: BTreeMap<String, u64> = BTreeMap::new();
     for (why, n) in [
         ("repeated", imported.repeated.len() as u64),
         ("bad_row", imported.rejects.len() as u64),
         ("not_sampled", imported.n_unsampled),
-        ("skipped_at_the_beginning", n_skipped as u64),
+        ("skipped_at_the_beginning", imported.n_skipped),
+        ("beyond_limit", imported.n_beyond_limit),
         ("contaminated", report.n_dropped as u64),
     ] {
         if n > 0 {
@@ -263,14 +283,15 @@ fn write(dir: &Path, key: &str, imported: &Imported, report: &Report, n_skipped:
         "contaminated": report.n_contaminated,
         "contamination_examples": report.examples,
     });
-    let mut product = Product { counts: Some(counts), ..Product::table(dir, key, &imported.problems, summary)? };
+    let mut product =
+        Product { counts: Some(counts), ..Product::table_in_shards(dir, key, &imported.problems, n_shards, summary)? };
     if !imported.rejects.is_empty() {
         let rows: Vec<RejectRow> = imported
             .rejects
             .iter()
             .map(|r| RejectRow {
                 source_row: r.source_row,
-                reason: format!("{}: {}", r.source_file.file_name().unwrap_or_default().to_string_lossy(), r.reason),
+                reason: format!("{}: {}", file_name(&r.source_file), r.reason),
                 raw: r.raw.clone(),
             })
             .collect();

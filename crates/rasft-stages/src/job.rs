@@ -24,8 +24,12 @@ impl Job {
         else {
             return Err(Error::runtime(format!("{stage}: its parameters are not named")));
         };
-        let key = KeyParams { stage: stage.to_owned(), stage_version: version, params, inputs: BTreeMap::new() };
-        Ok(Self { key, paths: BTreeMap::new() })
+        Ok(Self::of(KeyParams { stage: stage.to_owned(), stage_version: version, params, inputs: BTreeMap::new() }))
+    }
+
+    /// A job with this key so far.
+    pub fn of(key: KeyParams) -> Self {
+        Self { key, paths: BTreeMap::new() }
     }
 
     /// Names an input by content; its path is for people only.
@@ -52,6 +56,14 @@ impl Job {
         let policy = Policy::open(path, ctx)?;
         self.input(name, policy.input_hash(), path);
         Ok(policy)
+    }
+
+    /// Output shards of a stage that needs all rows at once: as many as the user asks for.
+    pub fn output_shards(&mut self, ctx: &Ctx) -> usize {
+        if let Some(n) = ctx.shards {
+            self.key.params.insert("shards".into(), n.into());
+        }
+        ctx.shards.unwrap_or(1)
     }
 
     /// The manifest's list of inputs.

@@ -4,10 +4,14 @@
 //! function of its inputs and parameters: see [`produce`] for how results are keyed and cached.
 
 mod adapter;
+mod blocks;
+mod check;
 mod ctx;
 mod error;
+mod expert_loss;
 mod frames;
 mod job;
+mod layout;
 mod params;
 mod policy;
 mod produce;
@@ -26,7 +30,7 @@ pub mod solvability;
 pub mod train;
 pub mod verify;
 
-pub use ctx::{Ctx, Outputs, Progress, ShardOf, Silent};
+pub use ctx::{Ctx, MAX_SHARDS, Outputs, Progress, ShardOf, Silent};
 pub use error::{Error, ErrorClass};
 pub use params::{SamplingParams, Slice};
 pub use prompt::PromptParams;

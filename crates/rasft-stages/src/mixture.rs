@@ -1,6 +1,10 @@
 //! `rasft-score mixture`: weighted expert and self-generated trajectories in training order, with the frozen
 //! reference's log-probabilities, so that training never holds a second model.
 //!
+//! A rollout that was cut off by its token limit trains without EOS. A problem of which some rollout does not fit
+//! `--max-length` trains on its expert alone: its weights were made for the whole group. `rasft-verify --max-length`
+//! keeps such rollouts out of the weights in the first place.
+//!
 //! Order within a round follows algorithm.md §4–§5: easy, hard and gap experts, then window problems that were not
 //! selected, then per rolled-out problem its expert and its rollouts.
 
@@ -12,11 +16,12 @@ use crate::policy::Policy;
 use crate::produce::{Product, produce};
 use crate::prompt::{PromptParams, Prompter};
 use crate::trajectories::{expert_item, response_item, score_items};
-use crate::{Ctx, Error, Outputs, Slice};
+use crate::{Ctx, Error, Outputs, Slice, check};
 use rasft_data::{Counts, DataSet, hash128};
-use rasft_model::item::{Item, ItemCounts, ItemOptions, OnLong};
+use rasft_model::item::{Dropped, Ending, Item, ItemCounts, ItemOptions, OnLong};
 use rasft_types::{
-    DifficultyRow, Fallback, MixtureRow, Problem, Rollout, Route, RouteAction, Solvability, TrajectorySource, Verdict,
+    DifficultyRow, Fallback, FinishReason, MixtureRow, Problem, Rollout, Route, RouteAction, Solvability,
+    TrajectorySource, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -24,7 +29,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const STAGE: &str = "mixture";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// Fall-back of the mixture's own, beside those of the solvability table.
+const TOO_LONG: &str = "too_long";
 
 /// What the mixture is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,12 +105,22 @@ impl Default for Params {
     }
 }
 
+impl Params {
+    /// Refuses values outside their range.
+    fn validate(&self) -> Result<(), Error> {
+        check::at_least("max_length", self.max_length, 2)?;
+        check::device(self.device.as_deref())?;
+        self.prompt.validate()
+    }
+}
+
 /// Runs the stage.
 ///
 /// # Errors
 /// Bad inputs, a tokenizer or model that cannot be loaded, nothing left to train on.
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
     ctx.no_shard(STAGE)?;
+    params.validate()?;
     let mut job = Job::new(STAGE, VERSION, params)?;
     let problems = job.data(ctx, "problems", &inputs.problems)?;
     let difficulty = job.optional_data(ctx, "difficulty", inputs.difficulty.as_deref())?;
@@ -117,6 +134,7 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     job.input("template", &prompter.template_hash(), &inputs.model);
     let reference = inputs.reference.as_deref().map(|path| job.policy(ctx, "reference", path)).transpose()?;
 
+    let n_shards = job.output_shards(ctx);
     produce(ctx, &job, |dir, key| {
         tokenizer.verify_text()?;
         let problems = problems.non_empty()?.read_all::<Problem>()?;
@@ -138,7 +156,7 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
                 }
             }
         }
-        build.finish(ctx, dir, key, reference.as_ref())
+        build.finish(ctx, dir, key, n_shards, reference.as_ref())
     })
 }
 
@@ -179,7 +197,10 @@ impl Measured {
                 )));
             }
         }
-        let rollouts = self.rollouts.read_columns::<Rollout>(&["rollout_id", "problem_id", "completion"])?.all()?;
+        let rollouts = self
+            .rollouts
+            .read_columns::<Rollout>(&["rollout_id", "problem_id", "completion", "finish_reason"])?
+            .all()?;
         Ok(Solved {
             solvability: solvability.into_iter().map(|s| (s.problem_id.clone(), s)).collect(),
             rollouts: rollouts.into_iter().map(|r| (r.rollout_id.clone(), r)).collect(),
@@ -227,9 +248,19 @@ struct Build<'a> {
     rows: Vec<MixtureRow>,
     items: Vec<Item>,
     counts: ItemCounts,
+    /// Rollouts that fit, left out because another of their problem does not.
+    n_beside_too_long: u64,
     fallbacks: BTreeMap<&'static str, u64>,
     /// Rollouts that `grpo` leaves out, by reason.
     dropped: BTreeMap<&'static str, u64>,
+}
+
+/// A rollout about to be trained on.
+struct Chosen<'a> {
+    rollout_id: &'a String,
+    weight: f64,
+    response: String,
+    item: Result<Item, Dropped>,
 }
 
 impl<'a> Build<'a> {
@@ -243,6 +274,7 @@ impl<'a> Build<'a> {
             rows: vec![],
             items: vec![],
             counts: ItemCounts::default(),
+            n_beside_too_long: 0,
             fallbacks: BTreeMap::new(),
             dropped: BTreeMap::new(),
         }
@@ -279,30 +311,66 @@ impl<'a> Build<'a> {
         let prompt_text = self.prompter.text(&problem.prompt)?;
         let rolled_out = matches!(action, RouteAction::Rollout | RouteAction::Probe);
         let weights = solved.filter(|_| rolled_out).and_then(|s| s.solvability.get(&problem.problem_id));
-        if rolled_out && solved.is_some() {
-            let fallback = weights.map_or(Fallback::NotSelected, |w| w.fallback);
-            *self.fallbacks.entry(fallback.as_str()).or_default() += 1;
+        let mut chosen = match (weights, solved) {
+            (Some(weights), Some(solved)) => self.chosen(problem, &prompt_text, weights, solved)?,
+            _ => Vec::new(),
+        };
+        let mut expert_weight = weights.map_or(1.0, |w| w.expert_weight);
+        let mut fallback = weights.map_or(Fallback::NotSelected, |w| w.fallback).as_str();
+        if chosen.iter().any(|c| c.item.is_err()) {
+            self.leave_out(&chosen);
+            chosen.clear();
+            (expert_weight, fallback) = (1.0, TOO_LONG);
         }
-        let expert_weight = weights.map_or(1.0, |w| w.expert_weight);
-        let item = expert_item(self.prompter, problem, &self.options, &mut self.counts)?;
+        if rolled_out && solved.is_some() {
+            *self.fallbacks.entry(fallback).or_default() += 1;
+        }
+        let item = expert_item(self.prompter, problem, &self.options)?;
+        self.counts.record(&item);
         let expert = problem.expert_response.clone().unwrap_or_default();
         if let Ok(item) = item {
             self.push(problem, None, route, expert_weight, prompt_text.clone(), expert, item);
         }
-        let (Some(weights), Some(solved)) = (weights, solved) else { return Ok(()) };
-        for (id, weight) in weights.rollout_ids.iter().zip(&weights.rollout_weights) {
-            let rollout = solved.rollouts.get(id).ok_or_else(|| {
+        for Chosen { rollout_id, weight, response, item } in chosen {
+            self.counts.record(&item);
+            if let Ok(item) = item {
+                self.push(problem, Some(rollout_id), route, weight, prompt_text.clone(), response, item);
+            }
+        }
+        Ok(())
+    }
+
+    /// The rollouts that a problem trains on, as items.
+    fn chosen<'s>(
+        &self,
+        problem: &Problem,
+        prompt_text: &str,
+        weights: &'s Solvability,
+        solved: &Solved,
+    ) -> Result<Vec<Chosen<'s>>, Error> {
+        let item = |(rollout_id, weight): (&'s String, &f64)| -> Result<Chosen<'s>, Error> {
+            let rollout = solved.rollouts.get(rollout_id).ok_or_else(|| {
                 Error::bad_input(format!(
-                    "no rollout {id}, which problem {} trains on\nhint: give the rollouts of the same round",
+                    "no rollout {rollout_id}, which problem {} trains on\nhint: give the rollouts of the same round",
                     problem.problem_id
                 ))
             })?;
             let response = rollout.completion.trim().to_owned();
-            if let Ok(item) = response_item(self.prompter, &prompt_text, &response, &self.options, &mut self.counts)? {
-                self.push(problem, Some(id), route, *weight, prompt_text.clone(), response, item);
+            let ending = if rollout.finish_reason == FinishReason::Length { Ending::Cut } else { Ending::Eos };
+            let item = response_item(self.prompter, prompt_text, &response, ending, &self.options)?;
+            Ok(Chosen { rollout_id, weight: *weight, response, item })
+        };
+        weights.rollout_ids.iter().zip(&weights.rollout_weights).map(item).collect()
+    }
+
+    /// Counts the rollouts of a problem that falls back because some of them do not fit.
+    fn leave_out(&mut self, chosen: &[Chosen]) {
+        for c in chosen {
+            match &c.item {
+                Ok(_) => self.n_beside_too_long += 1,
+                dropped => self.counts.record(dropped),
             }
         }
-        Ok(())
     }
 
     fn push(
@@ -336,7 +404,14 @@ impl<'a> Build<'a> {
         self.items.push(item);
     }
 
-    fn finish(mut self, ctx: &Ctx, dir: &Path, key: &str, reference: Option<&Policy>) -> Result<Product, Error> {
+    fn finish(
+        mut self,
+        ctx: &Ctx,
+        dir: &Path,
+        key: &str,
+        n_shards: usize,
+        reference: Option<&Policy>,
+    ) -> Result<Product, Error> {
         if self.rows.is_empty() && !self.dropped.is_empty() {
             return Err(Error::bad_input(format!(
                 "no group of rollouts is left to learn from: {:?}\nhint: sample more rollouts per problem (--n), or problems that are neither always nor never solved",
@@ -356,16 +431,27 @@ impl<'a> Build<'a> {
                 row.ref_logprob = score.mean_logprob;
             }
         }
+        if let Some(n) = self.fallbacks.get(TOO_LONG) {
+            tracing::warn!(
+                "{n} problems train on their expert alone because a rollout of theirs is longer than --max-length {0}; give `rasft-verify` --max-length {0}, and the weights are made without such rollouts",
+                self.params.max_length
+            );
+        }
         let summary = self.summary()?;
         let c = self.counts;
-        let rejected = [("too_long", c.n_too_long), ("prompt_too_long", c.n_prompt_too_long), ("empty", c.n_empty)];
+        let rejected = [
+            (TOO_LONG, c.n_too_long),
+            ("prompt_too_long", c.n_prompt_too_long),
+            ("empty", c.n_empty),
+            ("beside_too_long", self.n_beside_too_long),
+        ];
         let rejected = rejected.into_iter().chain(self.dropped.iter().map(|(why, n)| (*why, *n)));
         let counts = Counts {
-            n_in: c.n_in + self.dropped.values().sum::<u64>(),
+            n_in: c.n_in + self.n_beside_too_long + self.dropped.values().sum::<u64>(),
             n_out: c.n_out,
             n_rejected: rejected.filter(|(_, n)| *n > 0).map(|(why, n)| (why.to_owned(), n)).collect(),
         };
-        Ok(Product { counts: Some(counts), ..Product::table(dir, key, &self.rows, summary)? })
+        Ok(Product { counts: Some(counts), ..Product::table_in_shards(dir, key, &self.rows, n_shards, summary)? })
     }
 
     fn summary(&self) -> Result<serde_json::Value, Error> {

@@ -1,8 +1,10 @@
 //! Parameters that several stages share.
 
-use crate::Error;
+use crate::{Error, check};
+use rasft_generate::GenerateError;
 use rasft_types::Problem;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// How completions are sampled. Everything here shapes the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,34 @@ impl SamplingParams {
         }
     }
 
+    /// Refuses values outside their range.
+    ///
+    /// # Errors
+    /// Names the flag, its value and what is expected.
+    pub fn validate(&self) -> Result<(), Error> {
+        check::at_least("n", self.n, 1)?;
+        check::at_least("max_new_tokens", self.max_new_tokens, 1)?;
+        self.max_length.map_or(Ok(()), |n| check::at_least("max_length", n, 2))?;
+        match self.engine(Vec::new()).validate() {
+            Err(GenerateError::Parameter { name, value, expected }) => check::refuse(name, value, expected),
+            other => Ok(other?),
+        }
+    }
+
+    /// The parameters as the engine takes them.
+    pub fn engine(&self, eos_ids: Vec<u32>) -> rasft_generate::SamplingParams {
+        rasft_generate::SamplingParams {
+            temperature: self.temperature,
+            top_p: self.top_p,
+            top_k: self.top_k,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            min_new_tokens: 0,
+            stop: self.stop.clone(),
+            eos_ids,
+        }
+    }
+
     /// Defaults of evaluation: one greedy sample.
     pub fn eval() -> Self {
         Self { n: 1, temperature: 0.0, top_p: 1.0, repetition_penalty: 1.0, ..Self::rollout() }
@@ -71,15 +101,19 @@ impl std::str::FromStr for Slice {
 }
 
 impl Slice {
-    /// The rows of the slice; a slice that reaches past the end is cut, one that begins there is an error.
-    pub fn of(slice: Option<Self>, problems: &[Problem]) -> Result<&[Problem], Error> {
-        let Some(Self { start, count }) = slice else { return Ok(problems) };
-        if start >= problems.len() {
+    /// Indexes of the slice among `n` problems; one that reaches past the end is cut, one that begins there is an error.
+    pub fn range(slice: Option<Self>, n: usize) -> Result<Range<usize>, Error> {
+        let Some(Self { start, count }) = slice else { return Ok(0..n) };
+        if start >= n {
             return Err(Error::bad_input(format!(
-                "--slice {start}:{count} begins after the last of {} problems\nhint: import more problems, or run fewer rounds",
-                problems.len()
+                "--slice {start}:{count} begins after the last of {n} problems\nhint: import more problems, or run fewer rounds",
             )));
         }
-        Ok(&problems[start..problems.len().min(start + count)])
+        Ok(start..n.min(start.saturating_add(count)))
+    }
+
+    /// The problems of the slice.
+    pub fn of(slice: Option<Self>, problems: &[Problem]) -> Result<&[Problem], Error> {
+        Ok(&problems[Self::range(slice, problems.len())?])
     }
 }

@@ -69,6 +69,7 @@ impl Policy {
     /// Verifies the files and loads the weights for inference.
     pub fn load(&self, device: Option<&str>) -> Result<Decoder, Error> {
         self.verify()?;
+        tracing::debug!("{}: loading weights", self.dir.path().display());
         Ok(Decoder::load(&self.dir, &LoadOptions { device: parse_device(device)?, ..LoadOptions::default() })?)
     }
 }

@@ -1,9 +1,12 @@
 //! The one way a stage makes a result: look it up, else compute into a staging directory and publish whole.
 //!
-//! Two grains: [`produce`] for stages that need all rows at once, [`map_shards`] for stages whose rows are independent,
-//! which keeps every finished shard even if the run is killed before the data set is complete.
+//! Two grains: [`produce`] for stages that need all rows at once, [`map_shards`] for stages whose units are independent,
+//! which keeps every finished block even if the run is killed before the data set is complete.
 
+pub use crate::blocks::Mapping;
+use crate::blocks::{self, Blocks, Survey, share};
 use crate::job::Job;
+use crate::layout::{Layout, OfUnit, Parts};
 use crate::{Ctx, Error, Outputs};
 use rasft_data::{Counts, DataSet, FileInfo, InputRef, Manifest, ShardInfo, ShardWriter, Table, part_name};
 use rasft_store::{Entry, KeyParams, Origin, Staging};
@@ -31,9 +34,23 @@ pub struct Product {
 impl Product {
     /// One shard of table `T`.
     pub fn table<T: Table>(dir: &Path, key: &str, rows: &[T], summary: Value) -> Result<Self, Error> {
-        let mut writer = ShardWriter::<T>::create(&dir.join(part_name(0)), key)?;
-        writer.write(rows)?;
-        let shards = vec![writer.finish()?];
+        Self::table_in_shards(dir, key, rows, 1, summary)
+    }
+
+    /// Table `T` in so many shards of equal size.
+    pub fn table_in_shards<T: Table>(
+        dir: &Path,
+        key: &str,
+        rows: &[T],
+        n_shards: usize,
+        summary: Value,
+    ) -> Result<Self, Error> {
+        let shard = |i: usize| {
+            let mut writer = ShardWriter::<T>::create(&dir.join(part_name(i)), key)?;
+            writer.write(&rows[share(i, n_shards, rows.len())])?;
+            Ok::<_, Error>(writer.finish()?)
+        };
+        let shards = (0..n_shards).map(shard).collect::<Result<_, _>>()?;
         Ok(Self { schema: T::NAME, version: T::VERSION, shards, files: Vec::new(), counts: None, summary })
     }
 }
@@ -44,28 +61,26 @@ pub fn produce(
     job: &Job,
     make: impl FnOnce(&Path, &str) -> Result<Product, Error>,
 ) -> Result<Outputs, Error> {
+    produce_surveyed(ctx, job, || Ok(Survey { misses: 1, ..Survey::default() }), make)
+}
+
+/// [`produce`] for a stage part of whose work is cached in blocks; a dry run that misses asks `survey` what is left.
+pub fn produce_surveyed(
+    ctx: &Ctx,
+    job: &Job,
+    survey: impl FnOnce() -> Result<Survey, Error>,
+    make: impl FnOnce(&Path, &str) -> Result<Product, Error>,
+) -> Result<Outputs, Error> {
     let make = |staging: &Staging| make(staging.path(), staging.key().as_str());
     let stage = job.key.stage.as_str();
     if ctx.dry_run {
         return Ok(match ctx.store.lookup(stage, &job.key.key())? {
             Some(entry) => outputs(entry, 1, 0, true),
-            None => planned(ctx, &job.key, 0, 1)?,
+            None => planned(ctx, &job.key, survey()?)?,
         });
     }
     let (entry, made) = get_or_publish(ctx, stage, &job.key, || job.input_refs(), make)?;
     Ok(outputs(entry, usize::from(!made), usize::from(made), false))
-}
-
-/// How [`map_shards`] cuts and computes.
-pub struct Mapping<'a, I> {
-    /// Independent units of work, in canonical order.
-    pub units: &'a [I],
-    /// Content hash of everything of a unit that shapes its rows.
-    pub unit_hash: &'a dyn Fn(&I) -> String,
-    /// Inputs that every shard depends on, such as the model.
-    pub shared_inputs: BTreeMap<String, String>,
-    /// Units in a shard unless the user asks for a number of shards.
-    pub units_per_shard: usize,
 }
 
 /// What stands beside the shards of a finished data set.
@@ -77,7 +92,7 @@ pub struct Finished {
 }
 
 /// [`map_shards_with`] for stages that leave nothing but their table.
-pub fn map_shards<I, O: Table>(
+pub fn map_shards<I, O: OfUnit>(
     ctx: &Ctx,
     job: &mut Job,
     mapping: &Mapping<I>,
@@ -88,90 +103,67 @@ pub fn map_shards<I, O: Table>(
     map_shards_with(ctx, job, mapping, compute, finish)
 }
 
-/// Computes a data set shard by shard, each cached on its own, and assembles them.
+/// Computes a data set block by block, each cached on its own (see [`Blocks`]), and assembles them.
 ///
-/// `compute` gets the units of one shard; `finish(directory, key, data)` sees the assembled shards and may write more
+/// `compute` gets units of one block; `finish(directory, key, data)` sees the assembled shards and may write more
 /// files beside them.
-pub fn map_shards_with<I, O: Table>(
+pub fn map_shards_with<I, O: OfUnit>(
     ctx: &Ctx,
     job: &mut Job,
     mapping: &Mapping<I>,
-    mut compute: impl FnMut(&[I]) -> Result<Vec<O>, Error>,
+    compute: impl FnMut(&[I]) -> Result<Vec<O>, Error>,
     finish: impl FnOnce(&Path, &str, &DataSet) -> Result<Finished, Error>,
 ) -> Result<Outputs, Error> {
-    let n = mapping.units.len();
-    let of = ctx.shard.map(|s| s.of).or(ctx.shards).unwrap_or_else(|| n.div_ceil(mapping.units_per_shard).max(1));
-    job.key.params.insert("shards".into(), json!(of));
-    if let Some(shard) = ctx.shard {
-        job.key.params.insert("only_shard".into(), json!(shard.index));
-    }
-    let wanted: Vec<usize> = ctx.shard.map_or_else(|| (0..of).collect(), |s| vec![s.index]);
+    let block_key = job.key.clone();
+    let layout = Layout::of(ctx, mapping.units.len());
+    job.key.params.insert("layout".into(), json!([layout, mapping.units_per_shard]));
     if !ctx.force
         && let Some(entry) = ctx.store.lookup(&job.key.stage, &job.key.key())?
     {
-        return Ok(outputs(entry, wanted.len(), 0, ctx.dry_run));
+        let shards = entry.manifest.shards.len();
+        return Ok(outputs(entry, shards, 0, ctx.dry_run));
     }
-    let place = format!("{}/shards", job.key.stage);
-    let keys: Vec<KeyParams> =
-        wanted.iter().map(|&i| shard_key(job, mapping, &mapping.units[range(i, of, n)])).collect();
+    let blocks = Blocks::of(ctx, block_key, mapping);
     if ctx.dry_run {
-        let hits = keys.iter().map(|k| ctx.store.lookup(&place, &k.key())).collect::<Result<Vec<_>, _>>()?;
-        let hits = hits.iter().flatten().count();
-        return planned(ctx, &job.key, hits, keys.len() - hits);
+        return planned(ctx, &job.key, blocks.survey()?);
     }
-    let (mut entries, mut misses) = (Vec::new(), 0);
-    for (shard, key) in wanted.iter().zip(&keys) {
-        let units = &mapping.units[range(*shard, of, n)];
-        let (entry, made) = get_or_publish(ctx, &place, key, BTreeMap::new, |staging| {
-            if ctx.cancelled() {
-                return Err(Error::Interrupted("finished shards are kept; the same command goes on from here".into()));
-            }
-            Product::table(staging.path(), staging.key().as_str(), &compute(units)?, Value::Null)
-        })?;
-        misses += usize::from(made);
-        entries.push((*shard, entry));
-    }
-    let make = |staging: &Staging| assemble::<O>(staging, &entries, finish);
+    let (entries, found) = blocks.make(compute)?;
+    let make = |staging: &Staging| assemble::<O>(staging, &entries, layout, finish);
     let (entry, _) = get_or_publish(ctx, &job.key.stage, &job.key, || job.input_refs(), make)?;
-    Ok(outputs(entry, keys.len() - misses, misses, false))
+    Ok(outputs(entry, found.hits, found.misses, false))
 }
 
-/// Units of part `index` of `of`: contiguous, and sizes differ by one at most.
-fn range(index: usize, of: usize, n: usize) -> std::ops::Range<usize> {
-    index * n / of..(index + 1) * n / of
-}
-
-fn shard_key<I>(job: &Job, mapping: &Mapping<I>, units: &[I]) -> KeyParams {
-    let mut hasher = blake3::Hasher::new();
-    for unit in units {
-        hasher.update((mapping.unit_hash)(unit).as_bytes());
-    }
-    let mut params = job.key.params.clone();
-    params.remove("shards");
-    params.remove("only_shard");
-    let mut inputs = mapping.shared_inputs.clone();
-    inputs.insert("rows".into(), hasher.finalize().to_hex().to_string());
-    KeyParams { stage: job.key.stage.clone(), stage_version: job.key.stage_version, params, inputs }
-}
-
-fn assemble<O: Table>(
+fn assemble<O: OfUnit>(
     staging: &Staging,
-    entries: &[(usize, Entry)],
+    entries: &[Entry],
+    layout: Layout,
     finish: impl FnOnce(&Path, &str, &DataSet) -> Result<Finished, Error>,
 ) -> Result<Product, Error> {
-    let mut shards = Vec::new();
-    for (index, entry) in entries {
-        for info in &entry.manifest.shards {
-            shards.push(staging.adopt(entry, info, &part_name(*index))?);
+    let key = staging.key().as_str();
+    let shards = match layout {
+        Layout::Blocks if !entries.is_empty() => adopted(staging, entries)?,
+        Layout::Blocks => vec![ShardWriter::<O>::create(&staging.path().join(part_name(0)), key)?.finish()?],
+        Layout::Parts { of, units } => Parts::<O>::new(staging.path(), key, of, units)?.write_all(entries)?,
+        Layout::Part { index, .. } => {
+            let mut writer = ShardWriter::<O>::create(&staging.path().join(part_name(index)), key)?;
+            blocks::rows(entries).try_for_each(|batch| Ok::<_, Error>(writer.write(&batch?)?))?;
+            vec![writer.finish()?]
         }
-    }
+    };
     let data = DataSet::open(staging.path())?;
-    let Finished { summary, files } = finish(staging.path(), staging.key().as_str(), &data)?;
+    let Finished { summary, files } = finish(staging.path(), key, &data)?;
     Ok(Product { schema: O::NAME, version: O::VERSION, shards, files, counts: None, summary })
 }
 
+/// Each block as a shard of its own, without a copy.
+fn adopted(staging: &Staging, entries: &[Entry]) -> Result<Vec<ShardInfo>, Error> {
+    let shards = entries.iter().flat_map(|entry| entry.manifest.shards.iter().map(move |info| (entry, info)));
+    let adopt = |(i, (entry, info)): (usize, (&Entry, &ShardInfo))| staging.adopt(entry, info, &part_name(i));
+    Ok(shards.enumerate().map(adopt).collect::<Result<_, _>>()?)
+}
+
 /// The entry under `place`, and whether it had to be made. Others who want the same key wait meanwhile.
-fn get_or_publish(
+pub fn get_or_publish(
     ctx: &Ctx,
     place: &str,
     params: &KeyParams,
@@ -218,11 +210,14 @@ fn outputs(entry: Entry, hits: usize, misses: usize, dry_run: bool) -> Outputs {
     }
 }
 
-fn planned(ctx: &Ctx, params: &KeyParams, hits: usize, misses: usize) -> Result<Outputs, Error> {
+/// A dry run's answer to a miss.
+fn planned(ctx: &Ctx, params: &KeyParams, left: Survey) -> Result<Outputs, Error> {
     let key = params.key();
     let path = ctx.store.entry_path(&params.stage, &key)?;
     // Why it is a miss: what differs from the nearest result that there is.
-    let summary = json!({ "nearest": ctx.store.explain(&params.stage, params)?.nearest });
+    let summary =
+        json!({ "nearest": ctx.store.explain(&params.stage, params)?.nearest, "units_left": left.units_left });
+    let Survey { hits, misses, .. } = left;
     let (stage, key) = (params.stage.clone(), key.to_string());
     Ok(Outputs { stage, key, path, hits, misses, rows: 0, summary, dry_run: true, entry: None })
 }

@@ -24,6 +24,23 @@ impl Default for PromptParams {
     }
 }
 
+impl PromptParams {
+    /// Refuses a template that there is not.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.template().map(drop)
+    }
+
+    fn template(&self) -> Result<TemplateChoice, Error> {
+        match self.fallback_template.as_deref() {
+            None => Ok(TemplateChoice::Own),
+            Some("chatml") => Ok(TemplateChoice::OwnOrChatMl),
+            Some(other) => {
+                Err(Error::usage(format!("--fallback-template {other}: expected chatml, the only built-in template")))
+            }
+        }
+    }
+}
+
 /// A tokenizer with the template that writes its prompts.
 pub struct Prompter {
     /// The model's tokenizer.
@@ -35,13 +52,7 @@ pub struct Prompter {
 impl Prompter {
     /// Reads tokenizer and template from the policy's directory.
     pub fn open(policy: &Policy, params: &PromptParams) -> Result<Self, Error> {
-        let choice = match params.fallback_template.as_deref() {
-            None => TemplateChoice::Own,
-            Some("chatml") => TemplateChoice::OwnOrChatMl,
-            Some(other) => {
-                return Err(Error::usage(format!("--fallback-template {other}: the only built-in template is chatml")));
-            }
-        };
+        let choice = params.template()?;
         let tokenizer = Tokenizer::from_dir(policy.dir())?;
         let template = ChatTemplate::from_dir(policy.dir(), &tokenizer, choice)?;
         let system = (!params.system_prompt.is_empty()).then(|| params.system_prompt.clone());

@@ -4,7 +4,7 @@ use crate::job::Job;
 use crate::produce::{Mapping, map_shards};
 use crate::prompt::{PromptParams, Prompter};
 use crate::sample::{Sampler, Setting, unit_hash};
-use crate::{Ctx, Error, Outputs, SamplingParams};
+use crate::{Ctx, Error, Outputs, SamplingParams, check};
 use rasft_data::DataSet;
 use rasft_types::{DifficultyRow, FinishReason, Problem, Rollout, RouteAction};
 use serde::Serialize;
@@ -52,6 +52,9 @@ pub struct Params {
 /// # Errors
 /// Bad inputs or parameters, a policy that cannot be loaded, or prompts none of which fits the context.
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
+    params.sampling.validate()?;
+    params.prompt.validate()?;
+    check::device(params.device.as_deref())?;
     let mut job = Job::new(STAGE, VERSION, params)?;
     let problems = job.data(ctx, "problems", &inputs.problems)?.non_empty()?;
     let select = job.optional_data(ctx, "select", inputs.select.as_deref())?;

@@ -49,20 +49,8 @@ impl<'a> Sampler<'a> {
         setting: Setting<'a>,
     ) -> Result<Self, Error> {
         let s = setting.sampling;
-        if s.n == 0 || s.max_new_tokens == 0 {
-            return Err(Error::usage("--n and --max-new-tokens must be at least 1"));
-        }
-        let engine_params = rasft_generate::SamplingParams {
-            temperature: s.temperature,
-            top_p: s.top_p,
-            top_k: s.top_k,
-            min_p: s.min_p,
-            repetition_penalty: s.repetition_penalty,
-            min_new_tokens: 0,
-            stop: s.stop.clone(),
-            eos_ids: prompter.tokenizer.eos_ids().to_vec(),
-        };
-        engine_params.validate()?;
+        s.validate()?;
+        let engine_params = s.engine(prompter.tokenizer.eos_ids().to_vec());
         // n is not part of it: the first samples of a problem are the same however many are asked for.
         let identity = json!({ "sampling": SamplingParams { n: 0, ..s.clone() }, "prompt": setting.prompt, "round": setting.round }).to_string();
         let config = policy.dir().config()?;

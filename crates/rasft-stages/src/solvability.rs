@@ -3,7 +3,7 @@
 use crate::frames::{Group, judged_groups};
 use crate::job::Job;
 use crate::produce::{Product, produce};
-use crate::{Ctx, Error, Outputs};
+use crate::{Ctx, Error, Outputs, check};
 use rasft_data::DataSet;
 use rasft_method::solvability::{Sample, solvability};
 use rasft_types::{DifficultyRow, Problem, Rollout, RouteAction, Solvability, Verdict};
@@ -38,11 +38,13 @@ pub struct Inputs {
 /// Bad inputs: tables of different runs, rollouts without verdicts.
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
     ctx.no_shard(STAGE)?;
+    check::method(params.validate())?;
     let mut job = Job::new(STAGE, VERSION, params)?;
     let problems = job.data(ctx, "problems", &inputs.problems)?;
     let rollouts = job.data(ctx, "rollouts", &inputs.rollouts)?;
     let verdicts = job.data(ctx, "verdicts", &inputs.verdicts)?;
     let difficulty = job.optional_data(ctx, "difficulty", inputs.difficulty.as_deref())?;
+    let n_shards = job.output_shards(ctx);
     produce(ctx, &job, |dir, key| {
         let ids = problem_ids(&problems.non_empty()?, difficulty.as_ref())?;
         let rollout_rows =
@@ -74,7 +76,7 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         };
         let rows: Vec<Solvability> = work.into_par_iter().map(row).collect();
         let summary = summarise(&rows);
-        Product::table(dir, key, &rows, summary)
+        Product::table_in_shards(dir, key, &rows, n_shards, summary)
     })
 }
 

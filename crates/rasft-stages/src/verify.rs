@@ -3,10 +3,10 @@
 use crate::frames::group_rows;
 use crate::job::Job;
 use crate::produce::{Mapping, Product, map_shards, produce};
-use crate::{Ctx, Error, Outputs};
+use crate::{Ctx, Error, Outputs, check};
 use rasft_data::{DataSet, PairRow, hash128};
 use rasft_types::{JudgedPair, Problem, Rollout, Verdict};
-use rasft_verify::{JudgeParams, judge_group, judge_pair};
+use rasft_verify::{JudgeParams, judge_group, judge_pair, n_tokens};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 const STAGE: &str = "verify";
-const VERSION: u32 = 2;
-const GROUPS_PER_SHARD: usize = 4096;
+const VERSION: u32 = 3;
+const GROUPS_PER_SHARD: usize = 1024;
 
 /// Paths of the stage's inputs.
 #[derive(Debug, Clone)]
@@ -43,6 +43,7 @@ pub struct Params {
 /// # Errors
 /// Bad inputs, rollouts of unknown problems, problems that this verifier cannot judge.
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
+    params.judge.max_length.map_or(Ok(()), |n| check::at_least("max_length", n, 1))?;
     match inputs {
         Inputs::Rollouts { rollouts, problems } => run_rollouts(rollouts, problems, params, ctx),
         Inputs::Pairs(pairs) => run_pairs(pairs, params, ctx),
@@ -65,6 +66,7 @@ fn run_rollouts(
     let rollouts = job.data(ctx, "rollouts", rollouts)?;
     let problems = job.data(ctx, "problems", problems)?.non_empty()?;
     let groups = groups(&rollouts, &problems)?;
+    let n_unknown = params.judge.max_length.map_or(0, |_| unknown_lengths(&groups));
     let mapping = Mapping {
         units: &groups,
         unit_hash: &unit_hash,
@@ -82,6 +84,16 @@ fn run_rollouts(
         let verdicts: Vec<Vec<Verdict>> = groups.par_iter().map(judge).collect::<Result<_, _>>()?;
         ctx.progress.finish();
         Ok(verdicts.into_iter().flatten().collect())
+    };
+    let summarise = |data: &DataSet| {
+        let mut summary = summarise(data)?;
+        if n_unknown > 0 {
+            tracing::warn!(
+                "{n_unknown} rollouts lack prompt_tokens or token_ids: --max-length cannot reject them; `rasft-score mixture` sees to their length"
+            );
+            summary["length_unknown"] = n_unknown.into();
+        }
+        Ok(summary)
     };
     map_shards(ctx, &mut job, &mapping, compute, summarise)
 }
@@ -110,6 +122,12 @@ fn groups(rollouts: &DataSet, problems: &DataSet) -> Result<Vec<Group>, Error> {
     Ok(groups)
 }
 
+/// Completions whose length the table does not tell.
+fn unknown_lengths(groups: &[Group]) -> usize {
+    let unknown = |r: &&Rollout| !r.completion.is_empty() && n_tokens(r).is_none();
+    groups.iter().flat_map(|g| &g.rollouts).filter(unknown).count()
+}
+
 /// Everything of a group that its verdicts depend on.
 fn unit_hash(group: &Group) -> String {
     let p = &group.problem;
@@ -123,6 +141,7 @@ fn unit_hash(group: &Group) -> String {
         fields.push(r.sample_index.to_le_bytes().to_vec());
         fields.push(r.finish_reason.as_str().into());
         fields.push(r.completion.clone().into());
+        fields.push((n_tokens(r).unwrap_or(0) as u64).to_le_bytes().to_vec());
     }
     hash128(&fields.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
@@ -149,6 +168,7 @@ fn run_pairs(pairs: &std::path::Path, params: &Params, ctx: &Ctx) -> Result<Outp
     ctx.no_shard(STAGE)?;
     let mut job = Job::new("verify-pairs", VERSION, params)?;
     let data = job.data(ctx, "pairs", pairs)?;
+    let n_shards = job.output_shards(ctx);
     produce(ctx, &job, |dir, key| {
         let rows = data.non_empty()?.read_all::<PairRow>()?;
         let judged: Vec<JudgedPair> = rows.into_par_iter().map(|row| judged_pair(row, &params.judge)).collect();
@@ -157,7 +177,8 @@ fn run_pairs(pairs: &std::path::Path, params: &Params, ctx: &Ctx) -> Result<Outp
             *outcomes.entry(row.outcome.as_str()).or_default() += 1;
         }
         let correct = judged.iter().filter(|r| r.correct).count();
-        Product::table(dir, key, &judged, json!({ "samples": judged.len(), "correct": correct, "outcomes": outcomes }))
+        let summary = json!({ "samples": judged.len(), "correct": correct, "outcomes": outcomes });
+        Product::table_in_shards(dir, key, &judged, n_shards, summary)
     })
 }
 

@@ -1,6 +1,6 @@
 //! The store: every result once, under a key that follows from what it was made of.
 //!
-//! Layout below the root; a *place* is a stage name, or a stage name with one part for finer work (`rollout/shards`):
+//! Layout below the root; a *place* is a stage name, or a stage name with one part for finer work (`rollout/blocks`):
 //!
 //! ```text
 //! <place>/<key>/            one entry: its files, `_manifest.json`, `_key.json` (the parameters behind the key)

@@ -14,7 +14,7 @@ mod words;
 
 pub use eval::{EvalComparisonRow, EvalSampleRow, EvalSummaryRow};
 pub use mixture::{MixtureRow, TrajectorySource};
-pub use problem::{CodeSpec, DifficultyRow, Domain, Problem, Route, RouteAction};
+pub use problem::{CodeSpec, DifficultyRow, Domain, ExpertLoss, Problem, Route, RouteAction, Scored};
 pub use rollout::{FinishReason, Rollout};
 pub use solvability::{Fallback, Solvability};
 pub use train::StepMetrics;

@@ -93,3 +93,30 @@ pub struct DifficultyRow {
     /// Whether the problem is in the hard pool after this round's routing.
     pub in_hard_pool: bool,
 }
+
+word_enum! {
+    /// What became of an expert solution that was to be scored.
+    Scored {
+        /// It has a loss.
+        Scored = "scored",
+        /// It is longer than the limit.
+        TooLong = "too_long",
+        /// Its prompt alone fills the limit.
+        PromptTooLong = "prompt_too_long",
+        /// There is none.
+        Empty = "empty",
+    }
+}
+
+/// Loss of one expert solution under one policy: what `difficulty` is made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExpertLoss {
+    /// The problem.
+    pub problem_id: String,
+    /// Response tokens the loss was taken over.
+    pub expert_tokens: u32,
+    /// Mean negative log-likelihood per response token, nats. NaN when it could not be computed.
+    pub expert_nll: f32,
+    /// Whether it could, and why not.
+    pub scored: Scored,
+}

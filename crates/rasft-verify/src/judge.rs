@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct JudgeParams {
     /// When two mathematical answers are the same.
     pub math: Options,
+    /// Longest prompt plus completion, tokens, that is fit to train on.
+    pub max_length: Option<u32>,
 }
 
 /// A problem that cannot be judged.
@@ -32,7 +34,7 @@ pub enum JudgeError {
 ///
 /// A rollout is compared with the problem's [`gold`] answer. Duplicates and unusable texts are verified all the same:
 /// solvability counts correct answers, whatever the filters say. `usable` means that no filter objects, duplication
-/// included; length limits are the mixture's business, so `too_long` is never said here. A rollout that the engine could
+/// included. `too_long` goes by the tokens that were sampled ([`n_tokens`]). A rollout that the engine could
 /// not produce, or that is blank, has outcome `no_answer` and is rejected as `empty`.
 ///
 /// # Shapes
@@ -51,7 +53,7 @@ pub fn judge_group(problem: &Problem, rollouts: &[Rollout], params: &JudgeParams
     let verifier = Verifier::new(params.math);
     // Verification is the slow part and each rollout's own; collecting keeps the order.
     let judge = |(rollout, screened)| verdict(rollout, Found::of(&verifier, &gold, rollout), screened, rollouts);
-    Ok(rollouts.par_iter().zip(screened(rollouts)).map(judge).collect())
+    Ok(rollouts.par_iter().zip(screened(rollouts, params.max_length)).map(judge).collect())
 }
 
 /// What the verifier says of one completion and why: the answer it found, how it read both sides, what settled it.
@@ -59,15 +61,22 @@ pub fn judge_pair(gold: &str, response: &str, params: &JudgeParams) -> Report {
     Verifier::new(params.math).verify(gold, response)
 }
 
+/// Tokens of the prompt and the completion as they were sampled, EOS included; none where the table does not say.
+#[must_use]
+pub fn n_tokens(rollout: &Rollout) -> Option<usize> {
+    let known = rollout.prompt_tokens > 0 && !rollout.token_ids.is_empty();
+    known.then(|| rollout.prompt_tokens as usize + rollout.token_ids.len())
+}
+
 /// What the filters say of each rollout, duplicates found in the order of the samples.
-fn screened(rollouts: &[Rollout]) -> Vec<Screen> {
+fn screened(rollouts: &[Rollout], max_length: Option<u32>) -> Vec<Screen> {
     let mut order: Vec<usize> = (0..rollouts.len()).collect();
     order.sort_by_key(|i| rollouts[*i].sample_index);
     let texts: Vec<&str> = order.iter().map(|i| rollouts[*i].completion.as_str()).collect();
     let mut screens: Vec<(usize, Screen)> = screen_group(&texts, Form::Math, no_limit)
         .into_iter()
         .zip(&order)
-        .map(|(screened, i)| (*i, Screen::new(screened, &order, &rollouts[*i])))
+        .map(|(screened, i)| (*i, Screen::new(screened, &order, &rollouts[*i], max_length)))
         .collect();
     screens.sort_by_key(|(i, _)| *i);
     screens.into_iter().map(|(_, screen)| screen).collect()
@@ -81,12 +90,15 @@ struct Screen {
 }
 
 impl Screen {
-    fn new(screened: Screened<'_>, order: &[usize], rollout: &Rollout) -> Self {
+    fn new(screened: Screened<'_>, order: &[usize], rollout: &Rollout, max_length: Option<u32>) -> Self {
         let mut rejected_by = screened.rejected_by;
+        if max_length.is_some_and(|max| n_tokens(rollout).is_some_and(|n| n > max as usize)) {
+            rejected_by.push(Rejection::TooLong);
+        }
         if rollout.finish_reason == FinishReason::Error && !rejected_by.contains(&Rejection::Empty) {
             rejected_by.push(Rejection::Empty);
-            rejected_by.sort_unstable();
         }
+        rejected_by.sort_unstable();
         Self { rejected_by, duplicate_of: screened.duplicate_of.map(|at| order[at]) }
     }
 }

@@ -59,7 +59,7 @@ pub struct RunArgs {
     /// Benchmark problems (repeatable)
     #[arg(long, value_name = "NAME=DATASET")]
     pub bench: Vec<String>,
-    /// k of avg@k, pass@k and maj@k, comma-separated [default: 1 and n]
+    /// k of pass@k, comma-separated, each at most n; avg@n and maj@n (n above 1) are always there [default: 1 and n]
     #[arg(long, value_name = "K,…", value_delimiter = ',')]
     pub k: Vec<u32>,
     /// Only the first problems of each benchmark

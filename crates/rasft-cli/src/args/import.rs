@@ -52,26 +52,26 @@ impl Cli for ImportCli {
 pub struct ImportArgs {
     /// jsonl, parquet, gsm8k, math, numina, humaneval, mbpp, kodcode or synthetic
     pub format: Option<String>,
-    /// Source files, in order; .gz and .zst are read as they are
+    /// Source files, in order; .gz and .zst are read as they are; format parquet: one file or directory
     #[arg(long = "in", id = "in", value_name = "FILE", num_args = 1..)]
     #[serde(rename = "in")]
     pub files: Vec<PathBuf>,
     /// Format jsonl: which field fills a column (prompt, expert_response, answer, source, …); dots reach into objects
     #[arg(long, value_name = "COLUMN=FIELD")]
     pub map: Vec<String>,
-    /// Name of the data set [default: the format's]
+    /// Name of the data set in the column `source` [default: the format's; parquet: what the table says]
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
     /// How expert solutions end: boxed or as-is [default: the format's]
     #[arg(long, value_name = "boxed|as-is")]
     pub final_answer: Option<String>,
     /// Leave out the first N problems, e.g. those set aside for something else
-    #[arg(long, value_name = "N", conflicts_with = "sample")]
+    #[arg(long, value_name = "N")]
     pub skip: Option<usize>,
     /// Only the first N problems (behind the skipped ones)
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// N problems chosen by seed
+    /// N of these problems, chosen by seed
     #[arg(long, value_name = "N")]
     pub sample: Option<usize>,
     /// Benchmarks to look for among the problems (repeatable)

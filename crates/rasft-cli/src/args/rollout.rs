@@ -67,28 +67,28 @@ pub struct RolloutArgs {
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SamplingArgs {
-    /// Samples per problem
+    /// Samples per problem [default: 3 for rollouts, 1 for evaluation]
     #[arg(long)]
     pub n: Option<u32>,
-    /// 0 takes the most likely token
+    /// 0 takes the most likely token [default: 0.9 for rollouts, 0 for evaluation]
     #[arg(long)]
     pub temperature: Option<f64>,
-    /// Keep the smallest set of tokens with this probability
+    /// Keep the smallest set of tokens with this probability [default: 0.95 for rollouts, 1 for evaluation]
     #[arg(long)]
     pub top_p: Option<f64>,
-    /// Keep the K most likely tokens; 0 keeps all
+    /// Keep the K most likely tokens; 0 keeps all [default: 0]
     #[arg(long)]
     pub top_k: Option<u32>,
-    /// Keep tokens at least this likely relative to the most likely one
+    /// Keep tokens at least this likely relative to the most likely one [default: 0]
     #[arg(long)]
     pub min_p: Option<f64>,
-    /// Penalty on tokens of the prompt and the completion so far; 1 is none
+    /// Penalty on tokens of the prompt and the completion so far; 1 is none [default: 1.1 for rollouts, 1 for evaluation]
     #[arg(long)]
     pub repetition_penalty: Option<f64>,
-    /// Longest completion, in tokens
+    /// Longest completion, in tokens [default: 1024]
     #[arg(long)]
     pub max_new_tokens: Option<u32>,
-    /// Longest prompt plus completion, in tokens [default: the model's context]
+    /// Longest prompt plus completion, in tokens, the model's context at most [default: 2048]
     #[arg(long)]
     pub max_length: Option<u32>,
     /// End a completion before this text (repeatable)

@@ -16,6 +16,9 @@ const EXAMPLES: &str = "Examples:
   # how well does the policy solve each problem
   rasft-score solvability --problems problems --rollouts rollouts --verdicts verdicts --difficulty difficulty --out solvability
 
+  # on a cluster: each node a part of the losses, then the table from all of them
+  rasft-score difficulty --problems problems --model base --shard 0/4
+
   # what to train on, and how strongly
   rasft-score mixture --problems problems --rollouts rollouts --verdicts verdicts --solvability solvability \\
       --difficulty difficulty --model checkpoint --reference base --out mixture
@@ -113,7 +116,7 @@ pub struct DifficultyArgs {
     /// Quantile of the hard pool's ceiling [default: 0.90]
     #[arg(long)]
     pub hard_probe_ceiling_q: Option<f64>,
-    /// Longest prompt plus response, in tokens [default: 2048]
+    /// Longest prompt plus response and its end, in tokens; problems beyond it are not scored [default: 2048]
     #[arg(long)]
     pub max_length: Option<usize>,
     /// Prompt.
@@ -135,7 +138,7 @@ pub struct SolvabilityArgs {
     /// The rollouts' verdicts
     #[arg(long, value_name = "DATASET")]
     pub verdicts: Option<PathBuf>,
-    /// Only the problems of this difficulty table
+    /// Only the problems that this difficulty table routes to `rollout` or `probe`
     #[arg(long, value_name = "DIFFICULTY")]
     pub difficulty: Option<PathBuf>,
     /// reference: as published; calibrated: smooth and monotone [default: reference]
@@ -189,7 +192,7 @@ pub struct MixtureArgs {
     /// Solvability and weights
     #[arg(long, value_name = "DATASET")]
     pub solvability: Option<PathBuf>,
-    /// Only the problems of this difficulty table, in its routes' order
+    /// Only the problems that this difficulty table trains this round, in its routes' order
     #[arg(long, value_name = "DIFFICULTY")]
     pub difficulty: Option<PathBuf>,
     /// Model whose tokenizer and chat template are used
@@ -205,10 +208,11 @@ pub struct MixtureArgs {
     /// Only COUNT problems from START on, e.g. 0:512
     #[arg(long, value_name = "START:COUNT")]
     pub slice: Option<String>,
-    /// Longest prompt plus response, in tokens [default: 2048]
+    /// Longest prompt plus response and its end, in tokens [default: 2048]
     #[arg(long)]
     pub max_length: Option<usize>,
-    /// What happens to longer trajectories: drop or truncate [default: drop]
+    /// What happens to longer trajectories: drop (a problem with such a rollout trains on its expert alone) or truncate
+    /// (without an end) [default: drop]
     #[arg(long, value_name = "drop|truncate")]
     pub on_long: Option<String>,
     /// Round of the experiment, written into the table [default: 0]

@@ -63,12 +63,12 @@ pub enum StoreCommand {
         #[arg(long)]
         apply: bool,
     },
-    /// Print one value of an experiment file, for shell scripts
+    /// Check an experiment file and print one value of it, for shell scripts
     Config {
         /// The file
         file: PathBuf,
-        /// Dotted key, such as pipeline.rounds
-        key: String,
+        /// Dotted key, such as pipeline.rounds; without it the file is only checked, and its path printed
+        key: Option<String>,
         /// Printed when the key is absent; without it an absent key is an error
         default: Option<String>,
     },

@@ -13,6 +13,9 @@ const EXAMPLES: &str = "Examples:
   # verdicts of rollouts
   rasft-verify --rollouts rollouts --problems problems --out verdicts
 
+  # nothing longer than what `rasft-score mixture --max-length 640` takes is fit to train on
+  rasft-verify --rollouts rollouts --problems problems --max-length 640 --out verdicts
+
   # any Parquet file with the columns gold and response
   rasft-verify --pairs answers.parquet --out judged
 
@@ -77,7 +80,12 @@ pub struct PolicyArgs {
 impl PolicyArgs {
     /// How completions are judged.
     pub fn resolve(&self) -> Result<JudgeParams, Failure> {
-        let tolerance = self.tolerance.as_deref().map(str::parse).transpose().map_err(Failure::usage)?;
+        let tolerance = self
+            .tolerance
+            .as_deref()
+            .map(str::parse)
+            .transpose()
+            .map_err(|e: String| Failure::usage(format!("--{e}")))?;
         let mut judge = JudgeParams::default();
         judge.math.tolerance = tolerance;
         Ok(judge)
@@ -97,6 +105,10 @@ pub struct VerifyArgs {
     /// Instead: any Parquet data with the columns `gold` and `response`
     #[arg(long, value_name = "DATASET", conflicts_with_all = ["rollouts", "problems"])]
     pub pairs: Option<PathBuf>,
+    /// Longest prompt plus completion that is fit to train on, in tokens; give the mixture's --max-length, so that what
+    /// does not fit gets no weight [default: no limit]
+    #[arg(long, value_name = "TOKENS", conflicts_with = "pairs")]
+    pub max_length: Option<u32>,
     /// Policy.
     #[command(flatten)]
     #[serde(flatten)]
@@ -113,6 +125,10 @@ impl VerifyArgs {
                 problems: required(&self.problems, "problems", "the problems they solve")?,
             },
         };
-        Ok((inputs, Params { judge: self.policy.resolve()? }))
+        let max_length = match inputs {
+            Inputs::Pairs(_) => None,
+            Inputs::Rollouts { .. } => self.max_length,
+        };
+        Ok((inputs, Params { judge: JudgeParams { max_length, ..self.policy.resolve()? } }))
     }
 }

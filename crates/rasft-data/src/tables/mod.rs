@@ -4,6 +4,7 @@ mod difficulty;
 mod eval_comparison;
 mod eval_samples;
 mod eval_summary;
+mod expert_loss;
 mod judged_pairs;
 mod metrics;
 mod mixture;

@@ -5,7 +5,7 @@ use crate::table::table;
 /// A row that was skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectRow {
-    /// 0-based row in its source.
+    /// 1-based line of its source on which it begins.
     pub source_row: u64,
     /// Why it was skipped; rows are counted by this text.
     pub reason: String,
@@ -15,7 +15,7 @@ pub struct RejectRow {
 
 table! {
     RejectRow => "rejects" / 1, "Rows that were skipped, with the reason.";
-    source_row: u64, "0-based row in its source";
+    source_row: u64, "1-based line of its source on which it begins";
     reason: String, "why it was skipped";
     raw: String = String::new(), "the row as it was found";
 }

@@ -33,6 +33,7 @@ fn check<T: Table>(make: fn(usize) -> T) {
 fn every_table_whatever_the_pieces() {
     check(sample::problem);
     check(sample::difficulty);
+    check(sample::expert_loss);
     check(sample::rollout);
     check(sample::verdict);
     check(sample::solvability);

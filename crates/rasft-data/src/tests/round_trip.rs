@@ -26,6 +26,7 @@ fn check<T: Table + Debug>(make: fn(usize) -> T) {
 fn every_table() {
     check(sample::problem);
     check(sample::difficulty);
+    check(sample::expert_loss);
     check(sample::rollout);
     check(sample::verdict);
     check(sample::solvability);

@@ -56,6 +56,11 @@ pub(super) fn difficulty(i: usize) -> DifficultyRow {
     }
 }
 
+pub(super) fn expert_loss(i: usize) -> ExpertLoss {
+    let DifficultyRow { problem_id, expert_tokens, expert_nll, .. } = difficulty(i);
+    ExpertLoss { problem_id, expert_tokens, expert_nll, scored: Scored::ALL[i % Scored::ALL.len()] }
+}
+
 pub(super) fn rollout(i: usize) -> Rollout {
     Rollout {
         rollout_id: format!("{:032x}", i + 7),

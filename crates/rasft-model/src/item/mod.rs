@@ -23,6 +23,15 @@ pub enum OnLong {
     Truncate,
 }
 
+/// How a response ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It is complete: EOS follows.
+    Eos,
+    /// Its author was cut off in the middle, so EOS never follows: it would teach stopping anywhere.
+    Cut,
+}
+
 /// How items are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ItemOptions {
@@ -39,7 +48,7 @@ pub struct Item {
     pub input_ids: Vec<u32>,
     /// Leading tokens that are not trained on.
     pub prompt_len: usize,
-    /// The response was cut to fit.
+    /// The response has no EOS: it was cut to fit, or its author was cut off.
     pub truncated: bool,
     /// The first response token also spells the end of the prompt.
     pub straddles: bool,
@@ -58,7 +67,7 @@ impl Item {
 pub enum Dropped {
     /// The sequence is longer than the limit.
     TooLong {
-        /// Its length, EOS included.
+        /// Its length, with EOS if it would get one.
         n_tokens: usize,
     },
     /// The prompt alone fills the limit: nothing of the response would be left.
@@ -77,7 +86,7 @@ pub struct ItemCounts {
     pub n_in: u64,
     /// Items made.
     pub n_out: u64,
-    /// Items cut to the limit.
+    /// Items without EOS.
     pub n_truncated: u64,
     /// Dropped: longer than the limit.
     pub n_too_long: u64,
@@ -106,6 +115,19 @@ impl ItemCounts {
     }
 }
 
+/// [`build_item_ending`] of a complete response.
+///
+/// # Errors
+/// The tokenizer fails.
+pub fn build_item(
+    codec: &dyn TextCodec,
+    prompt: &str,
+    response: &str,
+    options: &ItemOptions,
+) -> Result<Result<Item, Dropped>, ModelError> {
+    build_item_ending(codec, prompt, response, Ending::Eos, options)
+}
+
 /// Builds the sequence of one templated prompt and its response.
 ///
 /// # Errors
@@ -113,10 +135,11 @@ impl ItemCounts {
 ///
 /// # Source
 /// algorithm.md Part A 3 and 6.
-pub fn build_item(
+pub fn build_item_ending(
     codec: &dyn TextCodec,
     prompt: &str,
     response: &str,
+    ending: Ending,
     options: &ItemOptions,
 ) -> Result<Result<Item, Dropped>, ModelError> {
     if response.is_empty() {
@@ -127,10 +150,12 @@ pub fn build_item(
     let prompt_len = joint.offsets.iter().take_while(|(_, end)| *end <= prompt.len()).count();
     let straddles = joint.offsets.get(prompt_len).is_some_and(|(start, _)| *start < prompt.len());
     let mut input_ids = joint.ids;
-    let n_tokens = input_ids.len() + 1;
-    let mut truncated = false;
+    let n_tokens = input_ids.len() + usize::from(ending == Ending::Eos);
+    let mut truncated = ending == Ending::Cut;
     if n_tokens <= options.max_length {
-        input_ids.push(codec.eos_id());
+        if ending == Ending::Eos {
+            input_ids.push(codec.eos_id());
+        }
     } else if prompt_len >= options.max_length {
         return Ok(Err(Dropped::PromptTooLong { n_tokens: prompt_len }));
     } else if options.on_long == OnLong::Drop {

@@ -76,6 +76,19 @@ fn long_sequences_are_dropped_or_cut_without_eos() {
 }
 
 #[test]
+fn a_response_that_was_cut_off_never_gets_eos() {
+    let cut = |max_length, on_long| {
+        build_item_ending(&CharTok, "ab", "cde", Ending::Cut, &ItemOptions { max_length, on_long }).unwrap()
+    };
+    for max_length in [99, 5] {
+        let item = cut(max_length, OnLong::Drop).unwrap();
+        assert_eq!((item.input_ids.as_slice(), item.truncated), ([97, 98, 99, 100, 101].as_slice(), true));
+    }
+    assert_eq!(cut(4, OnLong::Drop), Err(Dropped::TooLong { n_tokens: 5 }));
+    assert_eq!(cut(4, OnLong::Truncate).unwrap().input_ids, [97, 98, 99, 100]);
+}
+
+#[test]
 fn a_straddling_token_belongs_to_the_response() {
     let options = ItemOptions { max_length: 99, on_long: OnLong::Drop };
     let item = build_item(&PairTok, "abc", "def", &options).unwrap().unwrap();

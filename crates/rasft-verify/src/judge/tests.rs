@@ -1,7 +1,7 @@
 //! Groups made by hand: right, wrong, double, looping, empty and broken completions.
 
 use super::*;
-use Rejection::{Duplicate, Empty, Format, Gibberish, Loop, Shortcut};
+use Rejection::{Duplicate, Empty, Format, Gibberish, Loop, Shortcut, TooLong};
 
 const GOOD: &str = "There are 12 boxes with 14 pens each, so we have 12 * 14 = 168 pens in the boxes. One more pen lies \
                     on the table next to them, therefore there are 168 + 1 = 169 pens. The total is \\boxed{169}.";
@@ -166,8 +166,10 @@ fn pairs_say_what_was_read() {
 
 #[test]
 fn policies_reach_the_verifier() {
-    let loose =
-        JudgeParams { math: Options { percent: rasft_math::verifier::Percent::SignOptional, ..Options::default() } };
+    let loose = JudgeParams {
+        math: Options { percent: rasft_math::verifier::Percent::SignOptional, ..Options::default() },
+        ..JudgeParams::default()
+    };
     let outcome = |params: &JudgeParams| judge_pair("8\\%", "\\boxed{8}", params).outcome;
     assert_eq!([outcome(&JudgeParams::default()), outcome(&loose)], [Outcome::Wrong, Outcome::Correct]);
     let text = GOOD.replace("{169}", "{169\\%}");
@@ -188,4 +190,20 @@ fn verdicts_do_not_depend_on_threads() {
         pool.install(|| judge(&problem(), &group))
     };
     assert_eq!(with(1), with(3));
+}
+
+#[test]
+fn too_long_goes_by_the_sampled_tokens() {
+    let rejected = |n_tokens: u32, max_length: Option<u32>| {
+        let rollout = Rollout { token_ids: (0..n_tokens).collect(), ..rollout(0, GOOD) };
+        let params = JudgeParams { max_length, ..JudgeParams::default() };
+        let verdict = judge_group(&problem(), &[rollout], &params).unwrap().remove(0);
+        assert!(verdict.correct && verdict.usable == verdict.rejected_by.is_empty());
+        verdict.rejected_by
+    };
+    // Three tokens of prompt come on top; none of the completion means that nobody counted.
+    assert_eq!(rejected(7, Some(10)), []);
+    assert_eq!(rejected(8, Some(10)), [TooLong]);
+    assert_eq!(rejected(8, None), []);
+    assert_eq!(rejected(0, Some(1)), []);
 }
