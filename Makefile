@@ -7,7 +7,7 @@ export RASFT_BIN ?= $(abspath $(TARGET_DIR))/debug
 PYENV := $(abspath $(TARGET_DIR))/python
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
-.PHONY: help build pipeline test check fuzz bench-verify bench-train fmt schemas man quickstart-model python python-peft smollm2
+.PHONY: help build pipeline test test-endpoint check fuzz bench-verify bench-train bench-rollout fmt schemas man quickstart-model python python-peft smollm2
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
@@ -20,6 +20,9 @@ pipeline: build ## run an experiment end to end (PIPELINE=pipelines/x.toml)
 test: python ## run every test
 	$(if $(shell $(CARGO) nextest --version 2>/dev/null),$(CARGO) nextest run --locked --workspace,$(CARGO) test --locked --workspace)
 
+test-endpoint: ## rollouts from llama.cpp's server and from a GGUF file, both out of PyPI wheels
+	tests/endpoint.sh $(abspath $(TARGET_DIR))
+
 check: ## formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
@@ -30,14 +33,17 @@ fuzz: ## fuzz the math verifier for ten minutes (SECONDS_CPU=n)
 bench-verify: ## math verification against Math-Verify: speed, latency, accuracy per kind
 	benches/verify/run.sh $(abspath $(TARGET_DIR))
 
-bench-train: smollm2 ## training against PyTorch: tokens per second, peak memory, losses (BENCH_MODEL=DIR)
-	benches/train/run.sh $(abspath $(TARGET_DIR)) $(abspath $(or $(BENCH_MODEL),$(SMOLLM2)))
+bench-rollout: build ## rollouts against transformers and llama.cpp in f32: speed, memory (MODEL=directory; first run compiles llama.cpp)
+	benches/rollout/run.sh $(abspath $(TARGET_DIR)) $(or $(MODEL),$(SMOLLM2))
+
+bench-train: build ## training against PyTorch: speed, memory, losses (MODEL=directory, default from `make smollm2`)
+	benches/train/run.sh $(abspath $(TARGET_DIR)) $(abspath $(or $(MODEL),$(SMOLLM2)))
 
 fmt: ## format the code
 	$(CARGO) fmt --all
 
 schemas: ## rewrite schemas/*.json from the code
-	RASFT_UPDATE_SCHEMAS=1 $(CARGO) test --locked -p rasft-data schema
+	RASFT_UPDATE_SCHEMAS=1 $(CARGO) test --locked --workspace schema
 
 man: build ## write man pages of all programs and subcommands to target/man
 	@mkdir -p $(TARGET_DIR)/man

@@ -24,7 +24,9 @@ impl Stage<'_> {
 
     fn left(&self, extra: &[&str]) -> u64 {
         let look = self.run(&[extra, &["--dry-run"]].concat());
-        look["summary"]["units_left"].as_u64().unwrap_or_else(|| panic!("not a miss: {look}"))
+        // An evaluation counts samples, one for each problem here.
+        let left = if self.binary == "rasft-eval" { "samples_left" } else { "units_left" };
+        look["summary"][left].as_u64().unwrap_or_else(|| panic!("not a miss: {look}"))
     }
 
     /// Every Parquet file of the result.
@@ -121,7 +123,7 @@ fn a_damaged_block_is_never_put_into_a_data_set() {
     for stage in stages(&bench, 4) {
         stage.run(&[]);
     }
-    for place in ["verify/blocks", "expert-loss/blocks", "eval/blocks"] {
+    for place in ["verify/blocks", "expert-loss/blocks", "samples"] {
         for (path, mut bytes) in files_below(&bench.store().join(place)) {
             if path.extension().is_some_and(|e| e == "parquet") {
                 let at = bytes.len() / 2;

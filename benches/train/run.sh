@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # RASFT steps against PyTorch: tokens per second, peak memory, agreement of the losses.
-# Usage: run.sh TARGET_DIR MODEL_DIR [options of bench.py]. The peer lives in a virtual environment under TARGET_DIR; its
+# Usage (after `make build`): run.sh TARGET_DIR MODEL_DIR [options of bench.py]. The peer lives in a virtual environment under TARGET_DIR; its
 # wheel of torch brings CUDA libraries along, some 7 GB, of which nothing is used.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -19,8 +19,6 @@ if [ ! -f "$VENV/ready" ]; then
     "$VENV/bin/pip" install -q --disable-pip-version-check -r benches/train/requirements.txt
     touch "$VENV/ready"
 fi
-# The profile of the binaries that users run.
-${CARGO:-cargo} build --locked -p rasft-learn --example train_steps
 OURS=$TARGET/debug/examples/train_steps
 "$VENV/bin/python" benches/train/rows.py "$MODEL" "$DATA" 64 "$WORK/rows.jsonl"
 "$OURS" score "$MODEL" "$WORK/rows.jsonl" "$WORK/scored.jsonl"

@@ -153,6 +153,7 @@ impl Session {
             skip_bad_rows: self.common.on_bad_row == Some(crate::common::OnBadRow::Skip),
             progress: &self.reporter,
             cancel: &CANCELLED,
+            hub: environment::hub(),
             base: self.common.base.clone(),
             host: environment::host(),
         })

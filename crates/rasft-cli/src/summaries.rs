@@ -91,22 +91,46 @@ pub fn import(outputs: &Outputs) -> String {
     })
 }
 
+/// How many samples were found, and how many were made or are left to make.
+fn samples(summary: &Value) -> Option<String> {
+    let cached = summary["samples_cached"].as_u64()?;
+    Some(match summary["samples_left"].as_u64() {
+        Some(left) => format!("samples: {cached} cached, {left} left to compute"),
+        None => format!("samples: {} computed, {cached} cached", count(summary, "samples_computed")),
+    })
+}
+
 /// `rasft-rollout`.
 pub fn rollout(outputs: &Outputs) -> String {
+    if outputs.dry_run {
+        return samples(&outputs.summary).unwrap_or_default();
+    }
     with_head(outputs, |s| {
-        let (samples, tokens) = (count(s, "samples"), count(s, "tokens"));
+        let (n_samples, tokens) = (count(s, "samples"), count(s, "tokens"));
         let mut lines = vec![format!(
-            "{} problems, {samples} samples, {tokens} tokens; finished by {}",
+            "{} problems, {n_samples} samples, {tokens} tokens; finished by {}",
             count(s, "problems"),
             counts(&s["finish_reasons"])
         )];
-        if number(s, "length_share") > 0.2 {
+        lines.extend(samples(s));
+        let adaptive = &s["adaptive"];
+        if adaptive.is_object() {
+            let (saved, most) = (count(adaptive, "samples_saved"), count(adaptive, "samples_at_n_max"));
             lines.push(format!(
-                "warning: {:.0} % of the samples hit the length limit; raise --max-new-tokens?",
-                100.0 * number(s, "length_share")
+                "adaptive: {saved} of {most} samples saved ({}); problems ended by {}",
+                percent(saved, most),
+                counts(&adaptive["problems_by_end"])
             ));
         }
+        lines.extend(cut_by_length(s));
         lines
+    })
+}
+
+fn cut_by_length(summary: &Value) -> Option<String> {
+    let share = number(summary, "length_share");
+    (share > 0.2).then(|| {
+        format!("warning: {:.0} % of the samples hit the length limit; raise --max-new-tokens?", 100.0 * share)
     })
 }
 
@@ -194,12 +218,13 @@ pub fn train(outputs: &Outputs) -> String {
 
 /// `rasft-eval`.
 pub fn eval(outputs: &Outputs) -> String {
-    if outputs.dry_run {
-        return String::new();
-    }
     let s = &outputs.summary;
+    if outputs.dry_run {
+        return samples(s).unwrap_or_default();
+    }
+    let notes: Vec<String> = samples(s).into_iter().chain(cut_by_length(s)).map(|line| format!("\n  {line}")).collect();
     let body = if s["comparisons"].is_array() { comparisons(&s["comparisons"]) } else { figures(&s["figures"]) };
-    format!("{}\n{body}", head(outputs))
+    format!("{}{}\n{body}", head(outputs), notes.concat())
 }
 
 fn figures(rows: &Value) -> String {

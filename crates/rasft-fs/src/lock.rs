@@ -1,10 +1,12 @@
 //! Advisory locks between processes, released by the operating system even when the holder is killed.
+//!
+//! A lock file is removed only by a holder that is alone with it.
 
 use crate::error::FsError;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
-/// An exclusive lock, held until dropped.
+/// A lock, exclusive or shared, held until dropped.
 #[derive(Debug)]
 pub struct FileLock {
     path: PathBuf,
@@ -27,7 +29,21 @@ impl FileLock {
         }
     }
 
-    /// Takes the lock if nobody holds it.
+    /// Waits until nobody holds the lock exclusively, and then shares it with others who share it.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or the file system knows no locks.
+    pub fn acquire_shared(path: &Path) -> Result<Self, FsError> {
+        loop {
+            let file = open(path)?;
+            file.lock_shared().map_err(FsError::on("lock", path))?;
+            if let Some(lock) = Self::settle(path, file) {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// Takes the lock, exclusively, if nobody holds it.
     ///
     /// # Errors
     /// When the file cannot be opened or the file system knows no locks.
@@ -50,7 +66,7 @@ impl FileLock {
         &self.path
     }
 
-    /// Removes the lock file and releases the lock; waiters notice and make a new one.
+    /// Removes the lock file and releases an exclusive lock; waiters notice and make a new one.
     ///
     /// # Errors
     /// When the file cannot be removed.
@@ -96,6 +112,17 @@ mod tests {
         let first = FileLock::acquire(&path).unwrap();
         assert!(FileLock::try_acquire(&path).unwrap().is_none());
         drop(first);
+        assert!(FileLock::try_acquire(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn sharers_keep_the_exclusive_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("l");
+        let (first, second) = (FileLock::acquire_shared(&path).unwrap(), FileLock::acquire_shared(&path).unwrap());
+        drop(first);
+        assert!(FileLock::try_acquire(&path).unwrap().is_none());
+        drop(second);
         assert!(FileLock::try_acquire(&path).unwrap().is_some());
     }
 

@@ -15,6 +15,18 @@ pub enum GenerateError {
         /// What is allowed.
         expected: &'static str,
     },
+    /// Not even one sample fits the memory that is allowed.
+    #[error(
+        "one sample of up to {longest} tokens needs {} MiB for its keys and values, {} are allowed\nhint: raise --memory, or lower --max-length or --max-new-tokens", each.div_ceil(1 << 20), bytes >> 20
+    )]
+    Memory {
+        /// Bytes allowed.
+        bytes: usize,
+        /// Bytes that a sample needs.
+        each: usize,
+        /// Tokens of the longest sample.
+        longest: usize,
+    },
     /// The decoder or tokenizer failed.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -1,7 +1,7 @@
 //! What goes into the engine and what comes out.
 
 use rasft_types::FinishReason;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 
 /// Samples that are wanted of one prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,8 +10,8 @@ pub struct Request {
     pub problem_id: String,
     /// Its templated prompt.
     pub prompt_ids: Vec<u32>,
-    /// Sample indexes to generate.
-    pub samples: Range<u32>,
+    /// Indexes of the samples to generate.
+    pub samples: Vec<u32>,
     /// Longest completion, tokens.
     pub max_new_tokens: usize,
 }
@@ -38,8 +38,18 @@ pub struct Completion {
 /// What changes speed and memory, never a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineOptions {
-    /// Samples decoded at once.
+    /// Samples decoded at once, at most.
     pub batch_size: usize,
+    /// Bytes that their keys and values may take; as few samples are decoded at once as this asks for.
+    pub cache_bytes: Option<usize>,
+}
+
+impl EngineOptions {
+    /// So many samples at once, whatever memory they take.
+    #[must_use]
+    pub fn of(batch_size: usize) -> Self {
+        Self { batch_size, cache_bytes: None }
+    }
 }
 
 /// What the engine did.

@@ -1,8 +1,9 @@
 //! A Hugging Face model directory: which files are there, which a stage needs, and which make up its identity.
 //!
-//! A checkpoint of ours has the same layout plus `_manifest.json`, which is not part of the model. An adapter directory
-//! stands on the directory of its base model: its own small files come first, the weights are the base's. Absent on purpose:
-//! fetching (`hf:`) and GGUF, which are turned into such a directory before they come here.
+//! A checkpoint of ours has the same layout plus `_manifest.json`, which is not part of the model. A GGUF file is such a
+//! directory too: its small files are written by [`crate::gguf`], its weights stay in the file. An adapter directory stands
+//! on the directory of its base model: its own small files come first, the weights are the base's. Absent on purpose:
+//! fetching (`hf:`), which is turned into such a directory before it comes here.
 
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,7 @@ pub struct ModelDir {
     path: PathBuf,
     weights: Vec<PathBuf>,
     indexed: bool,
+    gguf: Option<PathBuf>,
     adapter: Option<(Adapter, PathBuf)>,
 }
 
@@ -59,7 +61,23 @@ impl ModelDir {
             let hint = "give a directory with config.json, tokenizer.json and model.safetensors";
             return Err(ModelError::bad_file(path, detail, hint));
         }
-        Ok(Self { path: path.to_path_buf(), weights: Vec::new(), indexed: false, adapter: None })
+        Ok(Self { path: path.to_path_buf(), weights: Vec::new(), indexed: false, gguf: None, adapter: None })
+    }
+
+    /// A GGUF file with the directory that [`crate::gguf::write_side_files`] has filled from it.
+    ///
+    /// # Errors
+    /// The directory is none, or is empty.
+    pub fn open_gguf(gguf: impl AsRef<Path>, side_files: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let dir = Self::open_tokenizer_only(side_files)?;
+        dir.need("config.json", "every stage", "write the side files of the GGUF file first")?;
+        Ok(Self { gguf: Some(gguf.as_ref().to_path_buf()), ..dir })
+    }
+
+    /// The GGUF file that holds the weights, if one does.
+    #[must_use]
+    pub fn gguf(&self) -> Option<&Path> {
+        self.gguf.as_deref()
     }
 
     /// An adapter directory on the model directory of its base.
@@ -176,6 +194,7 @@ impl ModelDir {
             let name = path.strip_prefix(self.base_path()).unwrap_or(path).to_string_lossy().into_owned();
             files.push((name, path.clone()));
         }
+        files.extend(self.gguf.iter().map(|path| ("model.gguf".to_owned(), path.clone())));
         if let Some(adapter) = self.adapter() {
             files.extend([ADAPTER_CONFIG, ADAPTER_WEIGHTS].map(|name| (name.to_owned(), adapter.path.join(name))));
         }

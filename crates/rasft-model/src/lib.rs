@@ -11,6 +11,7 @@ pub mod detok;
 pub mod device;
 pub mod dir;
 pub mod error;
+pub mod gguf;
 pub mod item;
 pub mod lora;
 pub mod ops;

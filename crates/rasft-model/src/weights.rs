@@ -66,6 +66,9 @@ pub fn parameter_shapes(config: &DecoderConfig) -> Vec<(String, Vec<usize>)> {
 /// # Errors
 /// A tensor is missing, unexpected, of the wrong shape or type, or not finite; a file is truncated.
 pub(crate) fn load(dir: &ModelDir, config: &DecoderConfig, device: &Device) -> Result<Vec<(String, Var)>, ModelError> {
+    if let Some(gguf) = dir.gguf() {
+        return crate::gguf::load(gguf, config, device);
+    }
     let mut wanted: BTreeMap<String, Vec<usize>> = parameter_shapes(config).into_iter().collect();
     let listed = dir.weight_index().map(|index| shard_of_each(&index)).transpose()?;
     let mut found: BTreeMap<String, Var> = BTreeMap::new();
@@ -239,7 +242,7 @@ fn read_tensor(
     Ok(values)
 }
 
-fn tensor_error(path: &Path, tensor: &str, expected: &str, actual: &str, hint: &str) -> ModelError {
+pub(crate) fn tensor_error(path: &Path, tensor: &str, expected: &str, actual: &str, hint: &str) -> ModelError {
     ModelError::Tensor {
         path: PathBuf::from(path),
         tensor: tensor.into(),

@@ -4,7 +4,7 @@
 //! adapter of ours remembers. An adapter of ours is never put on another base than its own.
 
 use crate::policy::Policy;
-use crate::{Ctx, Error};
+use crate::{Ctx, Error, foreign};
 use rasft_data::{InputRef, MANIFEST_FILE, Manifest};
 use rasft_model::{Adapter, ModelDir};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ fn recorded(path: &Path) -> Result<Option<InputRef>, Error> {
 
 fn base_of(path: &Path, adapter: &Adapter, recorded: Option<&InputRef>, ctx: &Ctx) -> Result<PathBuf, Error> {
     if let Some(base) = &ctx.base {
-        return Ok(base.clone());
+        return Ok(foreign::local(base, ctx)?.into_owned());
     }
     let named = adapter.base.as_ref().map(PathBuf::from);
     let beside = named.as_ref().map(|base| path.join(base));

@@ -1,5 +1,6 @@
 //! What every stage gets and gives: context in, outputs out.
 
+use rasft_remote::HubSettings;
 use rasft_store::{Entry, Store};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -69,6 +70,8 @@ pub struct Ctx<'a> {
     pub progress: &'a dyn Progress,
     /// Set when the user wants to stop.
     pub cancel: &'a AtomicBool,
+    /// Where `hf:` models come from and are kept.
+    pub hub: HubSettings,
     /// Base model of an adapter directory that does not say where its base is.
     pub base: Option<PathBuf>,
     /// The machine's name, for a manifest's `run` section.

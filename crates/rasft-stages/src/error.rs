@@ -53,6 +53,9 @@ pub enum Error {
     /// The judge.
     #[error(transparent)]
     Judge(#[from] rasft_verify::JudgeError),
+    /// Servers and hubs.
+    #[error(transparent)]
+    Remote(#[from] rasft_remote::RemoteError),
     /// Joins.
     #[error("a join failed: {0}")]
     Frame(#[from] polars::error::PolarsError),
@@ -84,10 +87,17 @@ impl Error {
             Self::Data(e) => data_class(e.class()),
             Self::Store(e) => data_class(e.class()),
             Self::Model(e) => model_class(e),
-            Self::Generate(rasft_generate::GenerateError::Parameter { .. }) => ErrorClass::Usage,
+            Self::Generate(
+                rasft_generate::GenerateError::Parameter { .. } | rasft_generate::GenerateError::Memory { .. },
+            ) => ErrorClass::Usage,
             Self::Generate(rasft_generate::GenerateError::Model(e)) => model_class(e),
             Self::Generate(_) => ErrorClass::Runtime,
             Self::Learn(e) => e.class().map_or(ErrorClass::Usage, model_error_class),
+            Self::Remote(e) => match e.class() {
+                rasft_remote::ErrorClass::Usage => ErrorClass::Usage,
+                rasft_remote::ErrorClass::BadInput => ErrorClass::BadInput,
+                rasft_remote::ErrorClass::Runtime => ErrorClass::Runtime,
+            },
             Self::Problems(e) => match e.class() {
                 rasft_problems::Class::Usage => ErrorClass::Usage,
                 rasft_problems::Class::BadInput => ErrorClass::BadInput,

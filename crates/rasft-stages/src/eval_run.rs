@@ -4,30 +4,34 @@
 
 use crate::frames::group_rows;
 use crate::job::Job;
-use crate::produce::{Finished, Mapping, map_shards_with};
-use crate::prompt::{PromptParams, Prompter};
-use crate::sample::{Sampler, Setting, unit_hash};
-use crate::{Ctx, Error, Outputs, SamplingParams, check};
-use rasft_data::{DataSet, FileInfo, ShardWriter};
+use crate::params::Batch;
+use crate::parts::{Parts, Tally};
+use crate::produce::{Product, produce};
+use crate::prompt::PromptParams;
+use crate::sample::{Completer, Sampler, Samples, Setting};
+use crate::source::Source;
+use crate::{Ctx, Error, Outputs, SamplingParams, ServedPolicy, check};
+use rasft_data::{DataSet, FileInfo, ShardWriter, Table};
 use rasft_method::metrics::{self, ProblemScore};
+use rasft_store::CACHE_FIELD;
 use rasft_types::{EvalSampleRow, EvalSummaryRow, Problem};
 use rasft_verify::{JudgeParams, judge_group};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 const STAGE: &str = "eval";
-const VERSION: u32 = 2;
-const PROBLEMS_PER_SHARD: usize = 256;
+const VERSION: u32 = 3;
 /// The summary table beside the samples.
 pub const SUMMARY_FILE: &str = "eval_summary.parquet";
 
 /// Paths of the stage's inputs.
 #[derive(Debug, Clone)]
 pub struct Inputs {
-    /// Model to measure.
-    pub model: PathBuf,
+    /// Model to measure; a served one needs no more than tokenizer and template, or nothing at all.
+    pub model: Option<PathBuf>,
     /// Benchmarks by name.
     pub benches: Vec<(String, PathBuf)>,
 }
@@ -45,9 +49,12 @@ pub struct Params {
     pub limit: Option<usize>,
     /// Seed of samples and of the bootstrap.
     pub seed: u64,
-    /// Sequences decoded at once.
+    /// Who runs the policy, if it is not we.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served: Option<ServedPolicy>,
+    /// Samples decoded at once.
     #[serde(skip)]
-    pub batch_size: usize,
+    pub batch: Batch,
     /// Where the model runs.
     #[serde(skip)]
     pub device: Option<String>,
@@ -61,40 +68,111 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     params.validate()?;
     let ks = params.checked_k()?;
     let mut job = Job::new(STAGE, VERSION, params)?;
-    let mut units = Vec::new();
+    let mut benches = Vec::new();
     let mut names = BTreeSet::new();
     for (name, path) in &inputs.benches {
         if !names.insert(name) {
             return Err(Error::usage(format!("--bench {name}: given twice")));
         }
-        let problems = job.data(ctx, &format!("bench {name}"), path)?.non_empty()?.read_all::<Problem>()?;
-        let limit = params.limit.unwrap_or(usize::MAX);
-        units.extend(problems.into_iter().take(limit).map(|problem| Unit { bench: name.clone(), problem }));
+        benches.push((name, job.data(ctx, &format!("bench {name}"), path)?.non_empty()?));
     }
-    let policy = job.policy(ctx, "model", &inputs.model)?;
-    let prompter = Prompter::open(&policy, &params.prompt)?;
-    let mut sampler = Sampler::new(
-        ctx,
-        &policy,
-        &prompter,
-        Setting {
-            sampling: &params.sampling,
-            seed: params.seed,
-            round: 0,
-            batch_size: params.batch_size,
-            device: params.device.as_deref(),
-            prompt: &params.prompt,
-        },
-    )?;
-    let mapping = Mapping {
-        units: &units,
-        unit_hash: &|unit: &Unit| format!("{}:{}", unit.bench, unit_hash(&unit.problem)),
-        shared_inputs: BTreeMap::from([("model".to_owned(), policy.id().to_owned())]),
-        units_per_shard: PROBLEMS_PER_SHARD,
+    let served = params.served.as_ref();
+    let source = Source::open(ctx, &mut job, inputs.model.as_deref(), &params.prompt, &params.sampling, served)?;
+    let (sampling, prompt) = (&params.sampling, &params.prompt);
+    let setting = Setting { sampling, prompt, seed: params.seed, round: 0, served };
+    let sampler = Sampler::new(ctx, &source, setting)?;
+    let inside = Parts::name(ctx, &mut job);
+    let work = || Work::new(ctx, &sampler, &benches, params);
+    let mut done = None;
+    let make = |dir: &Path, key: &str| {
+        let mut completer = source.completer(served, prompt, params.device.as_deref(), params.batch)?;
+        let (product, tally) = work()?.make(&mut *completer, &ks, params.seed, dir, [key, &inside])?;
+        done = Some(tally);
+        Ok(product)
     };
-    let compute = |units: &[Unit]| judged(units, &mut sampler, policy.id());
-    let seed = params.seed;
-    map_shards_with(ctx, &mut job, &mapping, compute, |dir, key, data| summarise(dir, key, data, &ks, seed))
+    let mut outputs = produce(ctx, &job, make)?;
+    match (done, &outputs.entry) {
+        (Some(tally), _) => tally.enter(&mut outputs),
+        (None, None) => work()?.left()?.enter(&mut outputs),
+        (None, Some(entry)) => outputs.hits = entry.manifest.shards.len(),
+    }
+    Ok(outputs)
+}
+
+/// The problems of one run, bench by bench.
+struct Work<'a> {
+    sampler: &'a Sampler<'a>,
+    /// The bench of each problem.
+    benches: Vec<&'a str>,
+    problems: Vec<Problem>,
+    n: u32,
+    parts: Parts,
+}
+
+impl<'a> Work<'a> {
+    fn new(
+        ctx: &Ctx,
+        sampler: &'a Sampler<'a>,
+        data: &'a [(&String, DataSet)],
+        params: &Params,
+    ) -> Result<Self, Error> {
+        let (mut benches, mut problems) = (Vec::new(), Vec::new());
+        for (name, data) in data {
+            problems.extend(data.read_all::<Problem>()?.into_iter().take(params.limit.unwrap_or(usize::MAX)));
+            benches.resize(problems.len(), name.as_str());
+        }
+        let parts = Parts::new(ctx, problems.len());
+        Ok(Self { sampler, benches, problems, n: params.sampling.n, parts })
+    }
+
+    fn make(
+        self,
+        completer: &mut dyn Completer,
+        ks: &[u32],
+        seed: u64,
+        dir: &Path,
+        [key, inside]: [&str; 2],
+    ) -> Result<(Product, Tally), Error> {
+        completer.learn(&self.problems)?;
+        let prompted = self.sampler.prompted(&self.problems)?;
+        let mut samples = Samples::open(self.sampler, &prompted)?;
+        let wanted: Vec<(usize, u32)> = self.parts.all_units().map(|unit| (unit, self.n)).collect();
+        samples.make(&wanted, completer)?;
+        let shards = self.parts.write(dir, inside, |units| self.judged(units, &samples))?;
+        let (mut summary, files) = summarise(dir, key, &DataSet::open(dir)?, ks, seed)?;
+        summary[CACHE_FIELD] = self.sampler.cache_place().into();
+        let tally = self.tally(|unit| samples.computed(unit));
+        samples.close()?;
+        let (schema, version) = (EvalSampleRow::NAME, EvalSampleRow::VERSION);
+        Ok((Product { schema, version, shards, files, counts: None, summary }, tally))
+    }
+
+    /// What a run would find and leave to compute.
+    fn left(self) -> Result<Tally, Error> {
+        let prompted = self.sampler.prompted(&self.problems)?;
+        let samples = Samples::open(self.sampler, &prompted)?;
+        Ok(self.tally(|unit| samples.missing(unit, self.n).len() as u64))
+    }
+
+    fn tally(&self, computed: impl Fn(usize) -> u64) -> Tally {
+        Tally::of(&self.parts, &vec![self.n; self.problems.len()], computed)
+    }
+
+    fn judged(&self, units: Range<usize>, samples: &Samples) -> Result<Vec<EvalSampleRow>, Error> {
+        let mut rest = samples.rows(units.clone(), |_| self.n)?.into_iter();
+        let mut rows = Vec::new();
+        for unit in units {
+            let group: Vec<_> = rest.by_ref().take(self.n as usize).collect();
+            let verdicts = judge_group(&self.problems[unit], &group, &JudgeParams::default())?;
+            rows.extend(group.into_iter().zip(verdicts).map(|(rollout, verdict)| EvalSampleRow {
+                bench: self.benches[unit].to_owned(),
+                model_id: rollout.policy_id.clone(),
+                rollout,
+                verdict,
+            }));
+        }
+        Ok(rows)
+    }
 }
 
 impl Params {
@@ -124,34 +202,8 @@ impl Params {
     }
 }
 
-/// One problem of one benchmark.
-struct Unit {
-    bench: String,
-    problem: Problem,
-}
-
-fn judged(units: &[Unit], sampler: &mut Sampler, model_id: &str) -> Result<Vec<EvalSampleRow>, Error> {
-    let problems: Vec<Problem> = units.iter().map(|u| u.problem.clone()).collect();
-    let rollouts = sampler.sample(&problems)?;
-    // Every problem has the same number of samples, so counting them also holds where two benchmarks share a problem.
-    let n = rollouts.len() / units.len().max(1);
-    let mut rest = rollouts.into_iter();
-    let mut rows = Vec::new();
-    for unit in units {
-        let group: Vec<_> = rest.by_ref().take(n).collect();
-        let verdicts = judge_group(&unit.problem, &group, &JudgeParams::default())?;
-        let row = |(rollout, verdict)| EvalSampleRow {
-            bench: unit.bench.clone(),
-            model_id: model_id.to_owned(),
-            rollout,
-            verdict,
-        };
-        rows.extend(group.into_iter().zip(verdicts).map(row));
-    }
-    Ok(rows)
-}
-
-fn summarise(dir: &Path, key: &str, data: &DataSet, ks: &[u32], seed: u64) -> Result<Finished, Error> {
+/// The figures, and the table of them beside the samples.
+fn summarise(dir: &Path, key: &str, data: &DataSet, ks: &[u32], seed: u64) -> Result<(Value, Vec<FileInfo>), Error> {
     let columns = ["bench", "model_id", "problem_id", "sample_index", "correct", "extracted", "finish_reason"];
     let rows = data.read_columns::<EvalSampleRow>(&columns)?.all()?;
     let benches: Vec<&str> = rows.iter().map(|r| r.bench.as_str()).collect();
@@ -164,10 +216,9 @@ fn summarise(dir: &Path, key: &str, data: &DataSet, ks: &[u32], seed: u64) -> Re
     writer.write(&summary)?;
     let info = writer.finish()?;
     let cut = rows.iter().filter(|r| r.rollout.finish_reason == rasft_types::FinishReason::Length).count();
-    Ok(Finished {
-        summary: json!({ "figures": to_json(&summary)?, "samples": rows.len(), "length_share": cut as f64 / rows.len().max(1) as f64 }),
-        files: vec![FileInfo { file: info.file, bytes: info.bytes, blake3: info.blake3 }],
-    })
+    let length_share = cut as f64 / rows.len().max(1) as f64;
+    let figures = json!({ "figures": to_json(&summary)?, "samples": rows.len(), "length_share": length_share });
+    Ok((figures, vec![FileInfo { file: info.file, bytes: info.bytes, blake3: info.blake3 }]))
 }
 
 fn to_json(rows: &[EvalSummaryRow]) -> Result<Value, Error> {

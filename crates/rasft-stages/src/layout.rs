@@ -4,7 +4,7 @@ use crate::blocks::{rows, share};
 use crate::{Ctx, Error};
 use rasft_data::{ShardInfo, ShardWriter, Table, part_name};
 use rasft_store::Entry;
-use rasft_types::{EvalSampleRow, ExpertLoss, Rollout, Verdict};
+use rasft_types::{ExpertLoss, Verdict};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -14,21 +14,9 @@ pub trait OfUnit: Table {
     fn unit(&self) -> (&str, &str);
 }
 
-impl OfUnit for Rollout {
-    fn unit(&self) -> (&str, &str) {
-        (&self.problem_id, "")
-    }
-}
-
 impl OfUnit for Verdict {
     fn unit(&self) -> (&str, &str) {
         (&self.problem_id, "")
-    }
-}
-
-impl OfUnit for EvalSampleRow {
-    fn unit(&self) -> (&str, &str) {
-        (&self.rollout.problem_id, &self.bench)
     }
 }
 

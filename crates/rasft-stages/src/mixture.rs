@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const STAGE: &str = "mixture";
-const VERSION: u32 = 3;
+const VERSION: u32 = 2;
 /// Fall-back of the mixture's own, beside those of the solvability table.
 const TOO_LONG: &str = "too_long";
 

@@ -22,6 +22,8 @@ pub struct SamplingParams {
     pub min_p: f64,
     /// 1 is none.
     pub repetition_penalty: f64,
+    /// Tokens before which a completion neither ends nor meets a stop string.
+    pub min_new_tokens: u32,
     /// Longest completion, tokens.
     pub max_new_tokens: u32,
     /// Longest prompt plus completion, tokens.
@@ -40,6 +42,7 @@ impl SamplingParams {
             top_k: 0,
             min_p: 0.0,
             repetition_penalty: 1.1,
+            min_new_tokens: 0,
             max_new_tokens: 1024,
             max_length: Some(2048),
             stop: Vec::new(),
@@ -53,6 +56,7 @@ impl SamplingParams {
     pub fn validate(&self) -> Result<(), Error> {
         check::at_least("n", self.n, 1)?;
         check::at_least("max_new_tokens", self.max_new_tokens, 1)?;
+        check::within("min_new_tokens", self.min_new_tokens, 0, self.max_new_tokens)?;
         self.max_length.map_or(Ok(()), |n| check::at_least("max_length", n, 2))?;
         match self.engine(Vec::new()).validate() {
             Err(GenerateError::Parameter { name, value, expected }) => check::refuse(name, value, expected),
@@ -68,7 +72,7 @@ impl SamplingParams {
             top_k: self.top_k,
             min_p: self.min_p,
             repetition_penalty: self.repetition_penalty,
-            min_new_tokens: 0,
+            min_new_tokens: self.min_new_tokens,
             stop: self.stop.clone(),
             eos_ids,
         }
@@ -77,6 +81,22 @@ impl SamplingParams {
     /// Defaults of evaluation: one greedy sample.
     pub fn eval() -> Self {
         Self { n: 1, temperature: 0.0, top_p: 1.0, repetition_penalty: 1.0, ..Self::rollout() }
+    }
+}
+
+/// How many samples the embedded engine decodes at once: changes speed and memory, never a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// At most so many.
+    pub size: usize,
+    /// At most as many as have room for their keys and values in so many bytes.
+    pub cache_bytes: Option<usize>,
+}
+
+impl Batch {
+    /// What the engine takes.
+    pub(crate) fn options(self) -> rasft_generate::EngineOptions {
+        rasft_generate::EngineOptions { batch_size: self.size, cache_bytes: self.cache_bytes }
     }
 }
 

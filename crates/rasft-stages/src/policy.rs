@@ -1,10 +1,10 @@
 //! A model as a stage sees it: a directory, its identity, and its weights when they are needed.
 
 use crate::adapter::open_adapter;
-use crate::{Ctx, Error};
+use crate::{Ctx, Error, foreign};
 use candle_core::Device;
 use rasft_data::{DataError, MANIFEST_FILE, Manifest, hash_file};
-use rasft_model::{Decoder, LoadOptions, ModelDir};
+use rasft_model::{Decoder, LoadOptions, ModelDir, ModelError, gguf};
 use rasft_store::Store;
 use std::path::Path;
 
@@ -16,19 +16,25 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Opens a model directory, or an adapter on its base, and hashes it (from the store's stat cache where nothing changed).
+    /// Opens a model directory, an adapter on its base, a GGUF file or a model on the hub and hashes it (from the store's
+    /// stat cache where nothing changed).
     pub fn open(path: &Path, ctx: &Ctx) -> Result<Self, Error> {
-        match open_adapter(path, ctx)? {
-            Some(adapter) => Ok(adapter),
-            None => Self::identify(ModelDir::open(path)?, path, ctx.store),
-        }
+        Self::opened(path, ctx, |path| ModelDir::open(path))
     }
 
     /// As [`Policy::open`], for a directory that may have no weights yet.
     pub fn open_without_weights(path: &Path, ctx: &Ctx) -> Result<Self, Error> {
+        Self::opened(path, ctx, |path| ModelDir::open_tokenizer_only(path))
+    }
+
+    fn opened(path: &Path, ctx: &Ctx, directory: fn(&Path) -> Result<ModelDir, ModelError>) -> Result<Self, Error> {
+        let path = &foreign::local(path, ctx)?;
+        if gguf::is_gguf(path) {
+            return Self::identify(foreign::open_gguf(path, ctx)?, path, ctx.store);
+        }
         match open_adapter(path, ctx)? {
             Some(adapter) => Ok(adapter),
-            None => Self::identify(ModelDir::open_tokenizer_only(path)?, path, ctx.store),
+            None => Self::identify(directory(path)?, path, ctx.store),
         }
     }
 

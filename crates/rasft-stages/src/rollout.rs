@@ -1,29 +1,32 @@
 //! `rasft-rollout`: sampled solutions of problems under the current policy.
 
+use crate::adaptive::{self, Adaptive, Decided};
 use crate::job::Job;
-use crate::produce::{Mapping, map_shards};
-use crate::prompt::{PromptParams, Prompter};
-use crate::sample::{Sampler, Setting, unit_hash};
-use crate::{Ctx, Error, Outputs, SamplingParams, check};
-use rasft_data::DataSet;
+use crate::params::Batch;
+use crate::parts::{Parts, Tally};
+use crate::produce::{Product, produce};
+use crate::prompt::PromptParams;
+use crate::sample::{Completer, Sampler, Samples, Setting};
+use crate::source::Source;
+use crate::{Ctx, Error, Outputs, SamplingParams, ServedPolicy, check};
+use rasft_data::{DataSet, Table};
+use rasft_store::CACHE_FIELD;
 use rasft_types::{DifficultyRow, FinishReason, Problem, Rollout, RouteAction};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const STAGE: &str = "rollout";
-const VERSION: u32 = 1;
-/// Small enough that a killed run repeats little, large enough to keep all slots busy.
-const PROBLEMS_PER_SHARD: usize = 256;
+const VERSION: u32 = 2;
 
 /// Paths of the stage's inputs.
 #[derive(Debug, Clone)]
 pub struct Inputs {
     /// Problems.
     pub problems: PathBuf,
-    /// Policy.
-    pub model: PathBuf,
+    /// Policy; a served one needs no more than tokenizer and template, or nothing at all.
+    pub model: Option<PathBuf>,
     /// Difficulty table that selects.
     pub select: Option<PathBuf>,
 }
@@ -39,9 +42,15 @@ pub struct Params {
     pub round: u32,
     /// Seed of every sample.
     pub seed: u64,
-    /// Sequences decoded at once.
+    /// Who runs the policy, if it is not we.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served: Option<ServedPolicy>,
+    /// Samples per problem decided from verdicts; `sampling.n` each when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<Adaptive>,
+    /// Samples decoded at once.
     #[serde(skip)]
-    pub batch_size: usize,
+    pub batch: Batch,
     /// Where the policy runs.
     #[serde(skip)]
     pub device: Option<String>,
@@ -54,33 +63,92 @@ pub struct Params {
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
     params.sampling.validate()?;
     params.prompt.validate()?;
+    params.adaptive.iter().try_for_each(Adaptive::validate)?;
     check::device(params.device.as_deref())?;
     let mut job = Job::new(STAGE, VERSION, params)?;
     let problems = job.data(ctx, "problems", &inputs.problems)?.non_empty()?;
     let select = job.optional_data(ctx, "select", inputs.select.as_deref())?;
-    let policy = job.policy(ctx, "model", &inputs.model)?;
-    let prompter = Prompter::open(&policy, &params.prompt)?;
-    let mut sampler = Sampler::new(
-        ctx,
-        &policy,
-        &prompter,
-        Setting {
-            sampling: &params.sampling,
-            seed: params.seed,
-            round: params.round,
-            batch_size: params.batch_size,
-            device: params.device.as_deref(),
-            prompt: &params.prompt,
-        },
-    )?;
-    let wanted = selected(problems.read_all()?, select.as_ref())?;
-    let mapping = Mapping {
-        units: &wanted,
-        unit_hash: &unit_hash,
-        shared_inputs: BTreeMap::from([("model".to_owned(), policy.id().to_owned())]),
-        units_per_shard: PROBLEMS_PER_SHARD,
+    let served = params.served.as_ref();
+    let source = Source::open(ctx, &mut job, inputs.model.as_deref(), &params.prompt, &params.sampling, served)?;
+    let (sampling, prompt) = (&params.sampling, &params.prompt);
+    let setting = Setting { sampling, prompt, seed: params.seed, round: params.round, served };
+    let sampler = Sampler::new(ctx, &source, setting)?;
+    let inside = Parts::name(ctx, &mut job);
+    let work = || Work::new(ctx, params, &sampler, selected(problems.read_all()?, select.as_ref())?);
+    let mut done = None;
+    let make = |dir: &Path, _: &str| {
+        let mut completer = source.completer(served, prompt, params.device.as_deref(), params.batch)?;
+        let (product, tally) = work()?.make(&mut *completer, dir, &inside)?;
+        done = Some(tally);
+        Ok(product)
     };
-    map_shards(ctx, &mut job, &mapping, |problems| sampler.sample(problems), summarise)
+    let mut outputs = produce(ctx, &job, make)?;
+    match (done, &outputs.entry) {
+        (Some(tally), _) => tally.enter(&mut outputs),
+        (None, None) => work()?.left()?.enter(&mut outputs),
+        (None, Some(entry)) => outputs.hits = entry.manifest.shards.len(),
+    }
+    Ok(outputs)
+}
+
+/// The problems of one run.
+struct Work<'a> {
+    params: &'a Params,
+    sampler: &'a Sampler<'a>,
+    problems: Vec<Problem>,
+    parts: Parts,
+}
+
+impl<'a> Work<'a> {
+    fn new(ctx: &Ctx, params: &'a Params, sampler: &'a Sampler<'a>, problems: Vec<Problem>) -> Result<Self, Error> {
+        let parts = Parts::new(ctx, problems.len());
+        Ok(Self { params, sampler, problems, parts })
+    }
+
+    /// How many samples each problem gets; they are made if there is a completer.
+    fn sample(&self, samples: &mut Samples, completer: Option<&mut dyn Completer>) -> Result<Decided, Error> {
+        if let Some(adaptive) = &self.params.adaptive {
+            return adaptive::sample(adaptive, &self.problems, self.parts.all_units(), samples, completer);
+        }
+        let n = self.params.sampling.n;
+        let wanted: Vec<(usize, u32)> = self.parts.all_units().map(|unit| (unit, n)).collect();
+        if let Some(completer) = completer {
+            samples.make(&wanted, completer)?;
+        }
+        Ok(Decided { n: vec![n; self.problems.len()], ends: BTreeMap::new() })
+    }
+
+    fn make(self, completer: &mut dyn Completer, dir: &Path, key: &str) -> Result<(Product, Tally), Error> {
+        completer.learn(&self.problems)?;
+        let prompted = self.sampler.prompted(&self.problems)?;
+        let mut samples = Samples::open(self.sampler, &prompted)?;
+        let decided = self.sample(&mut samples, Some(completer))?;
+        let shards = self.parts.write::<Rollout>(dir, key, |units| samples.rows(units, |unit| decided.n[unit]))?;
+        let mut summary = summarise(&DataSet::open(dir)?)?;
+        summary[CACHE_FIELD] = self.sampler.cache_place().into();
+        if let Some(adaptive) = &self.params.adaptive {
+            summary["adaptive"] = self.saved(adaptive, &decided);
+        }
+        let tally = Tally::of(&self.parts, &decided.n, |unit| samples.computed(unit));
+        samples.close()?;
+        let (schema, version) = (Rollout::NAME, Rollout::VERSION);
+        Ok((Product { schema, version, shards, files: Vec::new(), counts: None, summary }, tally))
+    }
+
+    /// What a run would find and leave to compute.
+    fn left(self) -> Result<Tally, Error> {
+        let prompted = self.sampler.prompted(&self.problems)?;
+        let mut samples = Samples::open(self.sampler, &prompted)?;
+        let decided = self.sample(&mut samples, None)?;
+        Ok(Tally::of(&self.parts, &decided.n, |unit| samples.missing(unit, decided.n[unit]).len() as u64))
+    }
+
+    fn saved(&self, adaptive: &Adaptive, decided: &Decided) -> Value {
+        let most = self.parts.all_units().count() as u64 * u64::from(adaptive.n_max);
+        let made: u64 = self.parts.all_units().map(|unit| u64::from(decided.n[unit])).sum();
+        let ends: BTreeMap<&str, u64> = decided.ends.iter().map(|(end, n)| (end.as_str(), *n)).collect();
+        json!({ "samples_at_n_max": most, "samples_saved": most - made, "problems_by_end": ends })
+    }
 }
 
 /// The problems that the difficulty table sends to rollouts, in problem order.

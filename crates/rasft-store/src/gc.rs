@@ -1,8 +1,9 @@
 //! What may go: entries that no view and no `--keep` root reaches, and what killed processes left behind.
 //!
-//! Reached means: the entry of a root, every entry among its inputs, theirs, and so on, and the per-shard entries whose
-//! files are part of any of these. Other per-part entries are a cache of finished work; without them nothing is lost
-//! but the time to make them again.
+//! Reached means: the entry of a root, every entry among its inputs, theirs, and so on, the per-shard entries whose
+//! files are part of any of these, and all entries of a place that one of these names as its [`CACHE_FIELD`]. Other
+//! per-part entries are a cache of finished work; without them nothing is lost but the time to make them again.
+//! What a running process uses ([`Store::in_use`]) stays in any case.
 
 use crate::error::StoreError;
 use crate::inspect::Listed;
@@ -15,6 +16,9 @@ use rasft_data::{MANIFEST_FILE, Manifest};
 use rasft_fs::{FileLock, FsError, remove_file, remove_tree, temp_sibling};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+/// The field of a manifest's summary that names the place whose entries a result was put together from.
+pub const CACHE_FIELD: &str = "sample_cache";
 
 /// What `gc` would do; show it, then hand it to [`Store::gc_apply`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -79,7 +83,9 @@ impl Store {
             }
         }
         for entry in self.ls()? {
-            let kept = reached.has(&entry.place, &entry.key) || self.feeds(&entry, &reached);
+            let kept = reached.has(&entry.place, &entry.key)
+                || reached.caches.contains(&entry.place)
+                || self.feeds(&entry, &reached);
             if kept { plan.keep.push(entry) } else { plan.delete.push(entry) }
         }
         Ok(plan)
@@ -92,6 +98,10 @@ impl Store {
     pub fn gc_apply(&self, plan: &GcPlan) -> Result<GcReport, StoreError> {
         let mut report = GcReport::default();
         for entry in &plan.delete {
+            let Some(place) = FileLock::try_acquire(&self.place_lock_path(&entry.place))? else {
+                report.busy.push(entry.path.clone());
+                continue;
+            };
             let Some(lock) = FileLock::try_acquire(&self.lock_path(&entry.place, &entry.key)?)? else {
                 report.busy.push(entry.path.clone());
                 continue;
@@ -106,6 +116,7 @@ impl Store {
                 }
             }
             lock.remove()?;
+            place.remove()?;
         }
         for partial in &plan.partial {
             if !self.discard_partial(&partial.place, &partial.key)? {
@@ -117,6 +128,15 @@ impl Store {
         }
         plan.vanished.iter().try_for_each(|record| remove_file(record))?;
         Ok(report)
+    }
+
+    /// Removes entries of one place that others cover, unless somebody uses the place just now.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn discard(&self, place: &str, keys: &[Key]) -> Result<GcReport, StoreError> {
+        let delete = keys.iter().map(|key| self.listed(place, key.clone())).collect::<Result<_, _>>()?;
+        self.gc_apply(&GcPlan { delete, ..GcPlan::default() })
     }
 
     /// Whether a per-part entry holds a file of a reached entry.
@@ -165,6 +185,7 @@ fn remove_if_dead(dir: &Path) -> Result<(), StoreError> {
 struct Reached {
     entries: BTreeSet<(String, String)>,
     files: BTreeSet<String>,
+    caches: BTreeSet<String>,
 }
 
 impl Reached {
@@ -173,6 +194,7 @@ impl Reached {
             return;
         }
         self.files.extend(manifest.all_files().map(|(_, _, hash)| hash.to_owned()));
+        self.caches.extend(manifest.summary[CACHE_FIELD].as_str().map(str::to_owned));
         for input in manifest.inputs.values() {
             if let Some((_, manifest)) = index.get(&input.hash) {
                 self.visit(manifest, index);

@@ -137,7 +137,10 @@ impl Store {
     }
 
     /// Keys of a place, sorted.
-    pub(crate) fn keys(&self, place: &str) -> Result<Vec<Key>, StoreError> {
+    ///
+    /// # Errors
+    /// When the directory cannot be listed.
+    pub fn keys(&self, place: &str) -> Result<Vec<Key>, StoreError> {
         Ok(directories(&self.root().join(place))?.iter().filter_map(|name| Key::parse(name).ok()).collect())
     }
 
@@ -168,7 +171,7 @@ impl Store {
         }
     }
 
-    fn listed(&self, place: &str, key: Key) -> Result<Listed, StoreError> {
+    pub(crate) fn listed(&self, place: &str, key: Key) -> Result<Listed, StoreError> {
         let path = self.entry_path(place, &key)?;
         let (schema, rows, bytes, problem) = match Entry::read(path.clone(), place, &key) {
             Ok(entry) => (entry.manifest.schema.clone(), entry.rows(), entry.bytes(), None),

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! <place>/<key>/            one entry: its files, `_manifest.json`, `_key.json` (the parameters behind the key)
+//! samples/<identity>/<key>/ the same: some samples of one policy under one set of parameters, reused by rollouts and evals
 //! _tmp/                     what is being made; a lock file beside each says that its maker lives
 //! _locks/                   one lock per key being computed
 //! _partial/<place>/<key>/   checkpoints of a run that is not finished: what it goes on from
@@ -33,7 +34,7 @@ mod tests;
 pub use entry::{Entry, KEY_FILE, Staging};
 pub use error::StoreError;
 pub use explain::{Difference, Explanation, Nearest};
-pub use gc::{GcPlan, GcReport};
+pub use gc::{CACHE_FIELD, GcPlan, GcReport};
 pub use inspect::{CorruptFile, Details, Listed, Verified};
 pub use key::{Key, KeyParams};
 pub use lineage::LineageNode;

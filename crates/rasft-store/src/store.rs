@@ -145,6 +145,19 @@ impl Store {
         Ok(FileLock::acquire(&self.lock_path(place, key)?)?)
     }
 
+    /// Keeps `gc` and [`Store::discard`] away from all entries of a place until the lock is dropped; shared among
+    /// any number of users.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened.
+    pub fn in_use(&self, place: &str) -> Result<FileLock, StoreError> {
+        Ok(FileLock::acquire_shared(&self.place_lock_path(place))?)
+    }
+
+    pub(crate) fn place_lock_path(&self, place: &str) -> PathBuf {
+        self.root.join(LOCKS).join(format!("{}.lock", place.replace('/', ".")))
+    }
+
     pub(crate) fn lock_path(&self, place: &str, key: &Key) -> Result<PathBuf, StoreError> {
         self.entry_path(place, key)?;
         Ok(self.root.join(LOCKS).join(format!("{}.{key}.lock", place.replace('/', "."))))

@@ -1,5 +1,6 @@
 //! `rasft-eval run | compare | report`.
 
+use super::endpoint::EndpointArgs;
 use super::prompt::PromptArgs;
 use super::required;
 use super::rollout::SamplingArgs;
@@ -73,6 +74,10 @@ pub struct RunArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub prompt: PromptArgs,
+    /// Server.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub endpoint: EndpointArgs,
 }
 
 /// Flags of `rasft-eval compare`.
@@ -124,8 +129,12 @@ impl RunArgs {
         if self.bench.is_empty() {
             return Err(Failure::usage("missing --bench: at least one NAME=DATASET"));
         }
+        let served = self.endpoint.resolve(self.model.is_some())?;
         let inputs = eval_run::Inputs {
-            model: required(&self.model, "model", "the model to measure")?,
+            model: match served {
+                Some(_) => self.model.clone(),
+                None => Some(required(&self.model, "model", "the model to measure")?),
+            },
             benches: self.bench.iter().map(|b| named(b, "--bench")).collect::<Result<_, _>>()?,
         };
         let params = eval_run::Params {
@@ -134,7 +143,8 @@ impl RunArgs {
             k: self.k.clone(),
             limit: self.limit,
             seed,
-            batch_size: self.sampling.batch_size()?,
+            served,
+            batch: self.sampling.batch()?,
             device,
         };
         Ok((inputs, params))

@@ -1,6 +1,7 @@
 //! The command line of each binary: raw flags, every one optional so that an experiment file can give it,
 //! and their resolution into the parameters of a stage.
 
+pub mod endpoint;
 pub mod eval;
 pub mod import;
 pub mod prompt;

@@ -16,7 +16,7 @@ use crate::sampler::Scratch;
 use crate::types::OnCompletion;
 use crate::{Completion, EngineOptions, GenerateError, Observer, Request, SamplingParams, Stats};
 use prompts::Prompt;
-use rasft_model::{Decoder, KvCache, TextCodec};
+use rasft_model::{Decoder, DecoderConfig, KvCache, TextCodec};
 use rasft_types::FinishReason;
 use sample::Sample;
 use std::collections::BTreeMap;
@@ -121,10 +121,10 @@ impl<'a> Engine<'a> {
             return Err(GenerateError::Parameter { name: "batch_size", value: "0".into(), expected: "at least 1" });
         }
         let waiting: Vec<(usize, u32)> =
-            job.requests.iter().enumerate().flat_map(|(r, q)| q.samples.clone().map(move |s| (r, s))).collect();
-        let n_slots = options.batch_size.min(waiting.len()).max(1);
+            job.requests.iter().enumerate().flat_map(|(r, q)| q.samples.iter().map(move |s| (r, *s))).collect();
         let served = job.requests.iter().filter(|r| job.refusal(r).is_none());
         let longest = served.map(|r| r.prompt_ids.len() + job.room(r)).max().unwrap_or(1);
+        let n_slots = n_slots(options, job.decoder.config(), longest)?.min(waiting.len()).max(1);
         Ok(Self {
             cache: KvCache::new(job.decoder.config(), n_slots, longest)?,
             job,
@@ -172,6 +172,16 @@ impl<'a> Engine<'a> {
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// Samples that may be decoded at once when the longest has `longest` tokens.
+fn n_slots(options: &EngineOptions, config: &DecoderConfig, longest: usize) -> Result<usize, GenerateError> {
+    let Some(bytes) = options.cache_bytes else { return Ok(options.batch_size) };
+    let each = KvCache::slot_bytes(config, longest);
+    match bytes / each {
+        0 => Err(GenerateError::Memory { bytes, each, longest }),
+        n => Ok(n.min(options.batch_size)),
     }
 }
 

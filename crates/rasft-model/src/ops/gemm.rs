@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn every_layout_and_thread_count_is_the_sequential_chain() {
-        for (m, n, k) in [(1, 1, 1), (9, 50, 0), (70, 100, 193), (65, 576, 576), (131, 97, 400), (200, 49, 385)] {
+        for (m, n, k) in [(1, 1, 1), (9, 50, 0), (70, 100, 193), (65, 576, 576), (131, 97, 400), (1100, 49, 385)] {
             let (a, bt) = (values(m * k, 0.0), values(n * k, 1.0));
             let (at, b) = (transposed(&a, m, k), transposed(&bt, n, k));
             let packed = panels_of_stored(&[&bt[..k * (n / 2)], &bt[k * (n / 2)..]], k, Tasks::Many);

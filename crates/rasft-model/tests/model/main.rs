@@ -3,6 +3,7 @@
 mod cached;
 mod crosscheck;
 mod files;
+mod gguf;
 mod golden;
 mod gradients;
 mod recorded;

@@ -124,7 +124,7 @@ fn a_break_ends_the_run_and_keeps_what_was_delivered() {
     let requests: Vec<Request> = (0..9).map(|i| request(&format!("p{i}"), prompt(6, i), 2, 5 + i as usize)).collect();
     let (expected, _) = run_with(&decoder, &requests, &plain(), (4, STEP_TOKENS));
     let broken = |mut collect: Collect| {
-        let (params, options) = (plain(), EngineOptions { batch_size: 4 });
+        let (params, options) = (plain(), EngineOptions::of(4));
         let stats = generate_observed(&decoder, &Names, &requests, &params, 42, &options, &mut collect).unwrap();
         assert_eq!(stats.completions, collect.completions.len() as u64);
         assert!(collect.completions.iter().all(|c| expected.contains(c)));
@@ -137,7 +137,7 @@ fn a_break_ends_the_run_and_keeps_what_was_delivered() {
     assert!(steps == 12 && n > 0 && n < 18);
     let refused = [request("none", vec![], 5, 10)];
     let mut first = Collect { enough: Some(1), ..Collect::default() };
-    generate_observed(&decoder, &Names, &refused, &plain(), 42, &EngineOptions { batch_size: 4 }, &mut first).unwrap();
+    generate_observed(&decoder, &Names, &refused, &plain(), 42, &EngineOptions::of(4), &mut first).unwrap();
     assert_eq!(first.completions.len(), 1);
 }
 
@@ -147,7 +147,7 @@ fn wrong_parameters_and_damaged_weights_are_errors() {
     let requests = [request("p7", prompt(6, 1), 2, 10)];
     let fail = |params: &SamplingParams, batch_size| {
         let mut take = |_| ControlFlow::Continue(());
-        let options = EngineOptions { batch_size };
+        let options = EngineOptions::of(batch_size);
         generate(&decoder, &Names, &requests, params, 42, &options, &mut take).unwrap_err().to_string()
     };
     assert!(fail(&SamplingParams { top_p: 2.0, ..plain() }, 4).contains("top_p is 2"));

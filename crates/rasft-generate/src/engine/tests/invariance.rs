@@ -90,8 +90,8 @@ fn the_order_and_the_grouping_of_requests_do_not_matter() {
     let reversed: Vec<Request> = whole.iter().rev().cloned().collect();
     assert!(sorted(&reversed) == expected);
     // Each sample a request of its own, last sample first.
-    let alone = |r: &Request, s| Request { samples: s..s + 1, ..r.clone() };
-    let single: Vec<Request> = whole.iter().flat_map(|r| r.samples.clone().rev().map(move |s| alone(r, s))).collect();
+    let alone = |r: &Request, s| Request { samples: vec![s], ..r.clone() };
+    let single: Vec<Request> = whole.iter().flat_map(|r| r.samples.iter().rev().map(move |s| alone(r, *s))).collect();
     assert!(sorted(&single) == expected);
 }
 
@@ -108,6 +108,6 @@ fn samples_of_one_problem_differ_and_seeds_matter() {
         other.push(completion.token_ids);
         ControlFlow::Continue(())
     };
-    generate(&decoder, &Names, &requests, &plain(), 43, &EngineOptions { batch_size: 1 }, &mut take).unwrap();
+    generate(&decoder, &Names, &requests, &plain(), 43, &EngineOptions::of(1), &mut take).unwrap();
     assert!(other.iter().zip(&a).all(|(b, a)| *b != a.token_ids));
 }

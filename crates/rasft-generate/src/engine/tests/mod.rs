@@ -79,7 +79,7 @@ pub(super) fn prompt(n: usize, seed: u64) -> Vec<u32> {
 }
 
 pub(super) fn request(problem: &str, prompt_ids: Vec<u32>, n: u32, max_new_tokens: usize) -> Request {
-    Request { problem_id: problem.into(), prompt_ids, samples: 0..n, max_new_tokens }
+    Request { problem_id: problem.into(), prompt_ids, samples: (0..n).collect(), max_new_tokens }
 }
 
 /// Takes everything, and remembers the order.
@@ -115,7 +115,7 @@ pub(super) fn run_with(
 ) -> (Vec<Completion>, Stats) {
     let job = Job { decoder, codec: &Names, requests, params, seed: 42 };
     let mut all = Collect::default();
-    let stats = Engine::new(job, &EngineOptions { batch_size }, step_tokens).unwrap().run(&mut all).unwrap();
+    let stats = Engine::new(job, &EngineOptions::of(batch_size), step_tokens).unwrap().run(&mut all).unwrap();
     all.completions.sort_by_key(|c| (c.request, c.sample_index));
     (all.completions, stats)
 }
@@ -123,7 +123,7 @@ pub(super) fn run_with(
 /// Runs with the public entry point and four slots.
 pub(super) fn run(decoder: &Decoder, requests: &[Request], params: &SamplingParams) -> Vec<Completion> {
     let mut done = Vec::new();
-    let options = EngineOptions { batch_size: 4 };
+    let options = EngineOptions::of(4);
     let mut take = |completion| {
         done.push(completion);
         ControlFlow::Continue(())

@@ -1,0 +1,117 @@
+//! The output parts of a data set that is put together from samples: `--shards` and `--shard`.
+//!
+//! Invariant: part I of `--shard I/N` has the bytes of part I of `--shards N`.
+
+use crate::job::Job;
+use crate::{Ctx, Error, Outputs};
+use rasft_data::{ShardInfo, ShardWriter, Table, part_name};
+use serde_json::json;
+use std::ops::Range;
+use std::path::Path;
+
+/// Units in a part unless the user says how many parts there are.
+const UNITS_PER_PART: usize = 256;
+/// Units whose rows are in memory at once.
+const UNITS_AT_ONCE: usize = 256;
+
+/// Which parts are wanted, and what stands in each.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    of: usize,
+    n_units: usize,
+    /// The wanted ones.
+    pub wanted: Vec<usize>,
+}
+
+impl Parts {
+    /// The parts of `n_units` units.
+    pub fn new(ctx: &Ctx, n_units: usize) -> Self {
+        let of = ctx.shard.map(|s| s.of).or(ctx.shards).unwrap_or_else(|| n_units.div_ceil(UNITS_PER_PART).max(1));
+        let wanted = ctx.shard.map_or_else(|| (0..of).collect(), |s| vec![s.index]);
+        Self { of, n_units, wanted }
+    }
+
+    /// Names the division in the key of `job`, and gives the key that stands in the parts themselves.
+    pub fn name(ctx: &Ctx, job: &mut Job) -> String {
+        let inside = job.key.key().to_string();
+        if let Some(of) = ctx.shard.map(|s| s.of).or(ctx.shards) {
+            job.key.params.insert("shards".into(), json!(of));
+        }
+        if let Some(shard) = ctx.shard {
+            job.key.params.insert("only_shard".into(), json!(shard.index));
+        }
+        inside
+    }
+
+    /// Units of a part: contiguous, and sizes differ by one at most.
+    pub fn units(&self, part: usize) -> Range<usize> {
+        part * self.n_units / self.of..(part + 1) * self.n_units / self.of
+    }
+
+    /// Every wanted unit, in order.
+    pub fn all_units(&self) -> impl Iterator<Item = usize> + '_ {
+        self.wanted.iter().flat_map(|part| self.units(*part))
+    }
+
+    /// Writes the wanted parts into `dir`; `rows` gives the rows of some units.
+    ///
+    /// # Errors
+    /// Those of `rows`, and a disk that refuses.
+    pub fn write<T: Table>(
+        &self,
+        dir: &Path,
+        key: &str,
+        mut rows: impl FnMut(Range<usize>) -> Result<Vec<T>, Error>,
+    ) -> Result<Vec<ShardInfo>, Error> {
+        let mut shards = Vec::new();
+        for &part in &self.wanted {
+            let mut writer = ShardWriter::<T>::create(&dir.join(part_name(part)), key)?;
+            let units = self.units(part);
+            for from in units.clone().step_by(UNITS_AT_ONCE) {
+                writer.write(&rows(from..units.end.min(from + UNITS_AT_ONCE))?)?;
+            }
+            shards.push(writer.finish()?);
+        }
+        Ok(shards)
+    }
+}
+
+/// Samples and parts of a run: found, and made or left to make.
+pub struct Tally {
+    hits: usize,
+    misses: usize,
+    cached: u64,
+    computed: u64,
+}
+
+impl Tally {
+    /// `n` samples of each unit, of which `computed` were not found.
+    pub fn of(parts: &Parts, n: &[u32], computed: impl Fn(usize) -> u64) -> Self {
+        let of_part = |part: &usize| parts.units(*part).map(&computed).sum::<u64>();
+        let missed: Vec<u64> = parts.wanted.iter().map(of_part).collect();
+        let all: u64 = parts.all_units().map(|unit| u64::from(n[unit])).sum();
+        let computed: u64 = missed.iter().sum();
+        let misses = missed.iter().filter(|n| **n > 0).count();
+        Self { hits: missed.len() - misses, misses, cached: all - computed, computed }
+    }
+
+    /// What the user sees of it; it says how this run went, so it is no part of the result.
+    pub fn enter(self, outputs: &mut Outputs) {
+        (outputs.hits, outputs.misses) = (self.hits, self.misses);
+        outputs.summary["samples_cached"] = self.cached.into();
+        outputs.summary[if outputs.dry_run { "samples_left" } else { "samples_computed" }] = self.computed.into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_tile_the_units() {
+        for (of, n_units) in [(1, 0), (3, 10), (8, 3), (4, 4)] {
+            let parts = Parts { of, n_units, wanted: (0..of).collect() };
+            assert_eq!(parts.all_units().collect::<Vec<_>>(), (0..n_units).collect::<Vec<_>>(), "{of} {n_units}");
+        }
+    }
+}
