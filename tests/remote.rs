@@ -81,7 +81,7 @@ fn sampling_server(broken: Arc<AtomicBool>) -> Server {
         "/v1/models" => Reply::json(json!({ "data": [{ "id": "policy" }] })),
         "/v1/completions" | "/v1/chat/completions" => {
             let seed = asked.json()["seed"].as_u64().unwrap_or(0);
-            if broken.load(Ordering::SeqCst) && seed % 3 == 0 {
+            if broken.load(Ordering::SeqCst) && seed.is_multiple_of(3) {
                 return Reply::status(500, "no");
             }
             let text = format!("The answer is \\boxed{{{}}}.", seed % 50);
@@ -124,7 +124,7 @@ fn samples_of_a_server_outlive_a_failed_run_and_feed_the_verifier() {
         asked.iter().filter_map(|a| a.json()["seed"].as_u64()).filter(|s| keep(*s)).collect()
     };
     let distinct = |seeds: Vec<u64>| seeds.into_iter().collect::<std::collections::BTreeSet<_>>().len();
-    let answered = seeds(|seed| seed % 3 != 0);
+    let answered = seeds(|seed| !seed.is_multiple_of(3));
     assert_eq!(distinct(answered.clone()), answered.len(), "what was there was not asked for again");
     assert_eq!(distinct(seeds(|_| true)), 24);
     let all = rows(&rollouts);

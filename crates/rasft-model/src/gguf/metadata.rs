@@ -105,10 +105,9 @@ impl Metadata {
 
     /// A list of texts.
     pub fn texts(&self, key: &str) -> Result<Vec<&str>, ModelError> {
-        let text = |value| match value {
-            &Value::String(ref text) => Some(text.as_str()),
-            _ => None,
-        };
+        fn text(value: &Value) -> Option<&str> {
+            if let Value::String(text) = value { Some(text) } else { None }
+        }
         let Some(Value::Array(list)) = self.get(key) else { return Err(self.missing(key)) };
         list.iter().map(text).collect::<Option<_>>().ok_or_else(|| self.wrong(key, "a list of texts"))
     }

@@ -136,7 +136,7 @@ impl<'a> Transfer<'a> {
 
     /// GET along redirects; the token goes to the hub's own host only, the ETag is the one that the hub tells first.
     async fn ask(&self, url: &str, from: u64) -> Result<(Response, Option<String>), Trouble> {
-        let unusable = |e| Trouble::Final(format!("{e}"));
+        let unusable = |why: String| Trouble::Final(why);
         let first = Url::parse(url).map_err(|e| unusable(e.to_string()))?;
         let (mut url, mut etag) = (first.clone(), None);
         for _ in 0..=REDIRECTS {
