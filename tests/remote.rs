@@ -150,6 +150,44 @@ fn samples_of_a_server_outlive_a_failed_run_and_feed_the_verifier() {
 }
 
 #[test]
+fn prompts_as_text_are_templated_and_the_weights_at_hand_name_the_policy() {
+    let (bench, server) = (Bench::new(), sampling_server(Arc::default()));
+    let (problems, url) = (bench.problems(2), server.url());
+    let copy = bench.path("other");
+    std::fs::create_dir(&copy).expect("a folder");
+    for (path, mut bytes) in files_below(&quickstart_model()) {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        if name.starts_with('_') {
+            continue; // A manifest of ours would tell the weights apart by itself.
+        }
+        if name.ends_with(".safetensors") {
+            *bytes.last_mut().expect("not empty") ^= 1;
+        }
+        std::fs::write(copy.join(name), bytes).expect("written");
+    }
+    let run = |model: &Path| {
+        let model = model.display().to_string();
+        let mut list = vec!["--problems", &problems, "--endpoint", &url, "--served-model", "policy", "--model", &model];
+        list.extend(["--n", "1", "--max-new-tokens", "20", "--prompt-as", "text", "--system-prompt", ""]);
+        rows(&bench.ok("rasft-rollout", &[&list[..], &QUICK].concat()))
+    };
+    let (one, other) = (run(&quickstart_model()), run(&copy));
+    assert_ne!(one[0].policy_id, other[0].policy_id, "the same config and tokenizer, other weights");
+    assert_eq!(server.asked_of("/v1/completions").len(), 4, "no sample of one stands for the other's");
+    let tokenizer = tokenizers::Tokenizer::from_file(quickstart_model().join("tokenizer.json")).expect("a tokenizer");
+    let lengths = |prompt: &str| tokenizer.encode(prompt, false).expect("encodes").len();
+    let mut asked: Vec<usize> = server
+        .asked_of("/v1/completions")
+        .iter()
+        .map(|a| lengths(a.json()["prompt"].as_str().expect("a text")))
+        .collect();
+    let mut told: Vec<usize> = one.iter().chain(&other).map(|r| r.prompt_tokens as usize).collect();
+    asked.sort_unstable();
+    told.sort_unstable();
+    assert_eq!(asked, told, "the text that is sent has the tokens of the templated prompt");
+}
+
+#[test]
 fn a_server_alone_is_enough() {
     let (bench, server) = (Bench::new(), sampling_server(Arc::default()));
     let (problems, url) = (bench.problems(3), server.url());

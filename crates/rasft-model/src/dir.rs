@@ -64,6 +64,16 @@ impl ModelDir {
         Ok(Self { path: path.to_path_buf(), weights: Vec::new(), indexed: false, gguf: None, adapter: None })
     }
 
+    /// As [`ModelDir::open_tokenizer_only`], with the weights if all of them are there.
+    ///
+    /// # Errors
+    /// The path is no directory.
+    pub fn open_with_weights_at_hand(path: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let bare = Self::open_tokenizer_only(path)?;
+        let mut found = bare.clone();
+        Ok(if found.find_weights().is_ok() { found } else { bare })
+    }
+
     /// A GGUF file with the directory that [`crate::gguf::write_side_files`] has filled from it.
     ///
     /// # Errors

@@ -27,6 +27,11 @@ impl Policy {
         Self::opened(path, ctx, |path| ModelDir::open_tokenizer_only(path))
     }
 
+    /// As [`Policy::open`], for a policy that runs elsewhere: weights that are here count in its identity, none are needed.
+    pub fn open_with_weights_at_hand(path: &Path, ctx: &Ctx) -> Result<Self, Error> {
+        Self::opened(path, ctx, |path| ModelDir::open_with_weights_at_hand(path))
+    }
+
     fn opened(path: &Path, ctx: &Ctx, directory: fn(&Path) -> Result<ModelDir, ModelError>) -> Result<Self, Error> {
         let path = &foreign::local(path, ctx)?;
         if gguf::is_gguf(path) {

@@ -211,7 +211,11 @@ impl Served<'_> {
         };
         let prompt = match (self.policy.api, self.policy.prompt_as) {
             (Api::Completions, PromptAs::Tokens) => Prompt::Tokens(request.prompt_ids.clone()),
-            (Api::Completions, PromptAs::Text) => Prompt::Text(text()?),
+            // The templated text, as its tokens are: the room and `prompt_tokens` are theirs.
+            (Api::Completions, PromptAs::Text) => Prompt::Text(match self.prompter {
+                Some(prompter) => prompter.text(&text()?)?,
+                None => return Err(Error::runtime("no chat template for --prompt-as text")),
+            }),
             (Api::Chat, _) => {
                 let system = Some(self.prompt.system_prompt.clone()).filter(|s| !s.is_empty());
                 let turns = system.map(|s| ("system", s)).into_iter().chain([("user", text()?)]);

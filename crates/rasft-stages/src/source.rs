@@ -34,7 +34,7 @@ impl Source {
             (Some(path), None) => Some(job.policy(ctx, "model", path)?),
             (Some(path), Some(_)) => {
                 // The weights run elsewhere; if they are here too, they belong to the policy's identity.
-                let policy = Policy::open_without_weights(path, ctx)?;
+                let policy = Policy::open_with_weights_at_hand(path, ctx)?;
                 job.input("model", policy.input_hash(), path);
                 Some(policy)
             }

@@ -47,15 +47,28 @@ pub(super) fn config(file: &Metadata) -> Result<DecoderConfig, ModelError> {
         let hint = "keys and values of one size, rotated as a whole, are implemented";
         return Err(ModelError::unsupported(&file.path, key, "not the size of a head", head_dim, hint));
     }
+    let n_kv_heads = optional("attention.head_count_kv")?.unwrap_or(n_heads);
     let tensor = |name: &str| file.content.tensor_infos.get(name);
+    let n_layers = number("block_count")?;
+    if n_layers > file.content.tensor_infos.len() {
+        return Err(file.wrong(&file.of_architecture("block_count"), "borne out by the tensors: there are fewer"));
+    }
+    // Before anything is computed that grows with them.
+    for (name, heads) in [("blk.0.attn_q.weight", n_heads), ("blk.0.attn_k.weight", n_kv_heads)] {
+        let given = tensor(name).ok_or_else(|| file.missing(&format!("tensor {name}")))?.shape.dims();
+        if heads.checked_mul(head_dim) != given.first().copied() || given.get(1) != Some(&hidden_size) {
+            let key = file.of_architecture("attention.head_count and attention.key_length");
+            return Err(file.wrong(&key, &format!("borne out by {name} of shape {given:?}")));
+        }
+    }
     let embedding = tensor("token_embd.weight").ok_or_else(|| file.missing("tensor token_embd.weight"))?;
     let vocab_size = embedding.shape.dims().first().copied().unwrap_or(0);
     let config = DecoderConfig {
         architecture,
         hidden_size,
-        n_layers: number("block_count")?,
+        n_layers,
         n_heads,
-        n_kv_heads: optional("attention.head_count_kv")?.unwrap_or(n_heads),
+        n_kv_heads,
         head_dim,
         intermediate_size: number("feed_forward_length")?,
         vocab_size,
@@ -97,13 +110,15 @@ fn rope(file: &Metadata, head_dim: usize) -> Result<RopeConfig, ModelError> {
         let hint = "linear and yarn scaling are not implemented";
         return Err(ModelError::unsupported(&file.path, kind_key, kind, "none", hint));
     }
-    let scaling = rope_factors(file)?.map(|factors| llama3(file, theta, head_dim, &factors)).transpose()?;
+    let scaling = rope_factors(file, head_dim)?.map(|factors| llama3(file, theta, head_dim, &factors)).transpose()?;
     Ok(RopeConfig { theta, scaling })
 }
 
-fn rope_factors(file: &Metadata) -> Result<Option<Vec<f32>>, ModelError> {
-    if !file.content.tensor_infos.contains_key(ROPE_FACTORS) {
-        return Ok(None);
+/// One factor for each pair of a head's dimensions.
+fn rope_factors(file: &Metadata, head_dim: usize) -> Result<Option<Vec<f32>>, ModelError> {
+    let Some(info) = file.content.tensor_infos.get(ROPE_FACTORS) else { return Ok(None) };
+    if info.shape.dims() != [head_dim / 2] {
+        return Err(file.wrong(ROPE_FACTORS, &format!("a list of {} numbers, one for each frequency", head_dim / 2)));
     }
     let mut reader = File::open(&file.path).map_err(ModelError::io(&file.path))?;
     let read = |reader: &mut File| -> candle_core::Result<Vec<f32>> {

@@ -1,12 +1,14 @@
 //! The header of a GGUF file: typed look-ups that name the file and the key when something is wrong.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Seek as _};
 use std::path::{Path, PathBuf};
 
 use candle_core::quantized::gguf_file::{Content, Value};
 
 use crate::error::ModelError;
+
+use super::prescan::has_zero_alignment;
 
 /// A parsed header.
 pub(super) struct Metadata {
@@ -20,6 +22,10 @@ impl Metadata {
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let file = File::open(path).map_err(ModelError::io(path))?;
         let mut reader = BufReader::with_capacity(1 << 20, file);
+        if has_zero_alignment(&mut reader) {
+            return Err(ModelError::bad_file(path, "general.alignment is 0", "fetch the file again"));
+        }
+        reader.rewind().map_err(ModelError::io(path))?;
         let content = Content::read(&mut reader).map_err(|e| {
             let hint = "fetch the file again; of quantised types, f32, f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0 and q2_k to q8_k are read";
             ModelError::corrupt(path, format!("not a whole GGUF file: {}", first_line(&e)), hint)

@@ -7,6 +7,7 @@
 
 mod config;
 mod metadata;
+mod prescan;
 mod tokenizer;
 mod weights;
 

@@ -359,6 +359,22 @@ fn what_cannot_be_told_for_certain_is_refused() {
 }
 
 #[test]
+fn numbers_that_no_tensor_bears_out_are_refused_before_anything_grows_with_them() {
+    let original = decoder(&config("llama3", &[]));
+    let file = || Gguf::of(&original, "smollm");
+    refused(&file().set("general.alignment", Value::U32(0)), "general.alignment is 0");
+    refused(&file().set("*.block_count", Value::U32(u32::MAX)), "block_count is not borne out by the tensors");
+    let long = || Value::U64(1 << 40);
+    let heads = file().set("*.attention.key_length", long()).set("*.rope.dimension_count", long());
+    refused(&heads, "is not borne out by blk.0.attn_q.weight");
+    let many = file().set("*.attention.head_count", Value::U64(u64::MAX));
+    refused(&many, "is not borne out by blk.0.attn_q.weight");
+    let mut factors = file();
+    factors.tensors.insert("rope_freqs.weight".into(), Tensor::ones(3, candle_core::DType::F32, &Device::Cpu).unwrap());
+    refused(&factors, "rope_freqs.weight is not a list of");
+}
+
+#[test]
 fn a_damaged_file_is_corrupt_not_a_panic() {
     let original = decoder(&config("llama", &[]));
     let dir = tempfile::tempdir().unwrap();

@@ -16,6 +16,7 @@ pub use answer::Sample;
 pub use checks::Probe;
 pub use request::{Api, Dialect, Prompt, Sampling, Wanted, sample_seed};
 pub use retry::RetryPolicy;
+pub(crate) use retry::retry_after;
 
 use crate::{RemoteError, Secret};
 use address::Address;

@@ -156,11 +156,11 @@ impl<'a> Fetcher<'a> {
                 Ok(value) => return Ok(value),
                 Err(trouble) => trouble,
             };
-            let Trouble::Passing(why) = &trouble else { return Err(self.explained(what, trouble)) };
+            let Trouble::Passing(why, asked) = &trouble else { return Err(self.explained(what, trouble)) };
             if nth == self.settings.retry.max_retries {
                 return Err(self.explained(what, trouble));
             }
-            let pause = self.settings.retry.pause(nth, 0, None);
+            let pause = self.settings.retry.pause(nth, 0, *asked);
             tracing::debug!("{}: {what}: try {}: {why}; next in {pause:?}", self.model, nth + 1);
             tokio::time::sleep(pause).await;
             nth += 1;
@@ -180,10 +180,10 @@ impl<'a> Fetcher<'a> {
                 hub_error(model, detail, hint, ErrorClass::BadInput)
             }
             Trouble::Disk(path, source) => RemoteError::Io { path, source },
-            Trouble::Status(_) | Trouble::Passing(_) | Trouble::Final(_) => {
+            Trouble::Status(_) | Trouble::Passing(..) | Trouble::Final(_) => {
                 let why = match trouble {
                     Trouble::Status(status) => format!("status {status}"),
-                    Trouble::Passing(why) | Trouble::Final(why) => shortened(&why),
+                    Trouble::Passing(why, _) | Trouble::Final(why) => shortened(&why),
                     Trouble::Disk(..) => String::new(),
                 };
                 let hint = "what has been fetched is kept; run the same command again, or give a local directory";

@@ -5,14 +5,17 @@
 
 use super::fetch::Watch;
 use super::{HubSettings, spec};
-use crate::endpoint::causes;
+use crate::endpoint::{causes, retry_after};
 use crate::{RemoteError, Secret};
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, LOCATION, RANGE};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, LOCATION, RANGE, RETRY_AFTER,
+};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// The longest list of files.
 const MOST_SMALL: usize = 16 << 20;
@@ -23,8 +26,8 @@ const REDIRECTS: usize = 5;
 pub(super) enum Trouble {
     /// The hub says no, for good.
     Status(u16),
-    /// Another try may do better.
-    Passing(String),
+    /// Another try may do better, after the pause that the hub asks for.
+    Passing(String, Option<Duration>),
     /// No further try can help.
     Final(String),
     /// The cache cannot be written.
@@ -60,7 +63,7 @@ impl<'a> Transfer<'a> {
     pub(super) async fn small(&self, url: &str) -> Result<Vec<u8>, Trouble> {
         let (mut response, _) = self.ask(url, 0).await?;
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| passing(&e))? {
+        while let Some(chunk) = response.chunk().await.map_err(passing)? {
             body.extend_from_slice(&chunk);
             if body.len() > MOST_SMALL {
                 return Err(Trouble::Final("an endless answer".into()));
@@ -96,26 +99,59 @@ impl<'a> Transfer<'a> {
         if blob.is_file() {
             return Ok(()); // Another process has fetched it meanwhile.
         }
-        let have = file.metadata().map_err(disk)?.len();
-        let found = if have == 0 { found } else { self.find(url, have).await? };
-        let resumed = found.response.status() == StatusCode::PARTIAL_CONTENT;
-        if !resumed {
+        let (etag, bytes) = (found.etag.clone(), found.bytes);
+        let mut have = file.metadata().map_err(disk)?.len();
+        if bytes.is_some_and(|whole| have > whole) {
             file.set_len(0).map_err(disk)?;
+            have = 0;
         }
-        let have = if resumed { have } else { 0 };
-        let (etag, bytes) = (found.etag, found.bytes.map(|rest| have + rest));
-        self.watch.file(name, bytes.unwrap_or(0));
-        self.watch.advance(have);
-        let written = self.receive(found.response, &mut file, &partial).await;
-        self.watch.done();
-        written?;
+        // Of a file that is all there no rest can be asked for: only the check was missing.
+        if have == 0 || bytes != Some(have) {
+            let response = if have == 0 { found.response } else { self.rest(url, &found, have, &file, &partial).await? };
+            if response.status() != StatusCode::PARTIAL_CONTENT {
+                file.set_len(0).map_err(disk)?;
+                have = 0;
+            }
+            self.watch.file(name, bytes.unwrap_or(0));
+            self.watch.advance(have);
+            let written = self.receive(response, &mut file, &partial).await;
+            self.watch.done();
+            written?;
+        }
         checked(&mut file, &etag, bytes, &partial)?;
         file.sync_all().map_err(disk)?;
         std::fs::rename(&partial, blob).map_err(disk)
     }
 
+    /// The bytes behind the first `have`. Where there are none, or others are given, the file is begun anew.
+    async fn rest(
+        &self,
+        url: &str,
+        whole: &Found,
+        have: u64,
+        file: &File,
+        path: &Path,
+    ) -> Result<Response, Trouble> {
+        let anew = |why: String| match file.set_len(0) {
+            Ok(()) => Trouble::Passing(why, None),
+            Err(e) => Trouble::Disk(path.to_path_buf(), e),
+        };
+        let found = match self.find(url, have).await {
+            Err(Trouble::Status(416)) => return Err(anew(format!("status 416 for the rest after {have} bytes"))),
+            found => found?,
+        };
+        let starts = text(found.response.headers(), &CONTENT_RANGE).as_deref().and_then(range_start);
+        if found.response.status() == StatusCode::PARTIAL_CONTENT && starts != Some(have) {
+            return Err(anew(format!("the rest after {have} bytes begins elsewhere")));
+        }
+        if found.etag != whole.etag {
+            return Err(anew("the file has changed meanwhile".into()));
+        }
+        Ok(found.response)
+    }
+
     async fn receive(&self, mut response: Response, file: &mut File, path: &Path) -> Result<(), Trouble> {
-        while let Some(chunk) = response.chunk().await.map_err(|e| passing(&e))? {
+        while let Some(chunk) = response.chunk().await.map_err(passing)? {
             file.write_all(&chunk).map_err(|e| Trouble::Disk(path.to_path_buf(), e))?;
             self.watch.advance(chunk.len() as u64);
             if !self.watch.keep_going() {
@@ -147,7 +183,7 @@ impl<'a> Transfer<'a> {
             if from > 0 {
                 request = request.header(RANGE, format!("bytes={from}-"));
             }
-            let response = request.send().await.map_err(|e| passing(&e))?;
+            let response = request.send().await.map_err(passing)?;
             let headers = response.headers();
             let linked = HeaderName::from_static("x-linked-etag");
             etag = etag
@@ -161,8 +197,11 @@ impl<'a> Transfer<'a> {
                         .filter(|to| matches!(to.scheme(), "http" | "https"))
                         .ok_or_else(|| unusable("a redirect that leads nowhere".to_owned()))?;
                 }
-                status if status.is_server_error() || matches!(status.as_u16(), 408 | 416 | 429) => {
-                    return Err(Trouble::Passing(format!("status {}", status.as_u16())));
+                status if status.is_server_error() || matches!(status.as_u16(), 408 | 429) => {
+                    let date = text(headers, &DATE);
+                    let pause = text(headers, &RETRY_AFTER)
+                        .and_then(|value| retry_after(&value, date.as_deref(), SystemTime::now()));
+                    return Err(Trouble::Passing(format!("status {}", status.as_u16()), pause));
                 }
                 status => return Err(Trouble::Status(status.as_u16())),
             }
@@ -176,12 +215,12 @@ fn checked(file: &mut File, etag: &str, bytes: Option<u64>, path: &Path) -> Resu
     let disk = |e| Trouble::Disk(path.to_path_buf(), e);
     let have = file.metadata().map_err(disk)?.len();
     if let Some(bytes) = bytes.filter(|bytes| have < *bytes) {
-        return Err(Trouble::Passing(format!("broken off after {have} of {bytes} bytes")));
+        return Err(Trouble::Passing(format!("broken off after {have} of {bytes} bytes"), None));
     }
     let is_sha = etag.len() == 64 && etag.bytes().all(|b| b.is_ascii_hexdigit());
     if is_sha && sha256(file).map_err(disk)? != etag.to_lowercase() {
         file.set_len(0).map_err(disk)?;
-        return Err(Trouble::Passing("the content is not what its checksum says".into()));
+        return Err(Trouble::Passing("the content is not what its checksum says".into(), None));
     }
     Ok(())
 }
@@ -207,10 +246,13 @@ fn plain_tag(tag: &str) -> String {
     tag.trim_start_matches("W/").trim_matches('"').to_owned()
 }
 
-fn passing(error: &reqwest::Error) -> Trouble {
-    if error.is_timeout() {
-        Trouble::Passing(format!("the download stands still: {}", causes(error)))
-    } else {
-        Trouble::Passing(causes(error))
-    }
+/// `bytes 5-9/10` → 5.
+fn range_start(range: &str) -> Option<u64> {
+    range.trim().strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
+}
+
+/// Without the address: that of large files is signed, which is as good as a password for a while.
+fn passing(error: reqwest::Error) -> Trouble {
+    let still = if error.is_timeout() { "the download stands still: " } else { "" };
+    Trouble::Passing(format!("{still}{}", causes(&error.without_url())), None)
 }

@@ -49,10 +49,13 @@ fn answer(files: &Files, cdn_port: u16, asked: &Asked) -> Reply {
     ranged(bytes, asked).with_header(&tag).with_header(&commit)
 }
 
-/// From the byte on that was asked for.
+/// From the byte on that was asked for; 416 where there is none.
 fn ranged(bytes: &[u8], asked: &Asked) -> Reply {
     let Some(range) = asked.headers.get("range") else { return Reply::Full(200, Vec::new(), bytes.to_vec()) };
     let from: usize = range.trim_start_matches("bytes=").trim_end_matches('-').parse().expect("bytes=FROM-");
+    if from >= bytes.len() {
+        return Reply::status(416, "");
+    }
     let range = format!("content-range: bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
     Reply::Full(206, vec![range], bytes[from..].to_vec())
 }
@@ -168,10 +171,11 @@ fn a_broken_transfer_is_taken_up_again_and_never_taken_for_whole() {
                 asked.headers.get("range").map_or(0, |r| r["bytes=".len()..r.len() - 1].parse().expect("bytes=FROM-"));
             // A head for all of the rest, and a hundred bytes of it.
             let tag = format!("etag: {}", tag("model.safetensors", bytes));
+            let range = format!("content-range: bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
             return Reply::Cut(
                 if from == 0 { 200 } else { 206 },
                 bytes.len() - from,
-                vec![tag],
+                vec![tag, range],
                 bytes[from..from + 100].to_vec(),
             );
         }
@@ -190,6 +194,32 @@ fn a_broken_transfer_is_taken_up_again_and_never_taken_for_whole() {
     assert_eq!(server.asked_of("/config.json").len(), small, "what was there is not fetched again");
     let last = server.asked_of("model.safetensors").pop().expect("asked");
     assert!(last.headers["range"].starts_with("bytes="), "only the rest was fetched");
+}
+
+#[test]
+fn a_partial_file_that_is_whole_too_long_or_wrong_is_finished_all_the_same() {
+    let weights = single()["model.safetensors"].clone();
+    let seeded = |bytes: Vec<u8>, shifted: bool| {
+        let cache = tempfile::tempdir().expect("a folder");
+        let server = plain_hub(move |asked, bytes| match (shifted, asked.headers.contains_key("range")) {
+            // Other bytes than those that were asked for.
+            (true, true) => Reply::Full(206, vec!["content-range: bytes 0-9/40000".into()], bytes[..10].to_vec()),
+            _ => ranged(bytes, asked),
+        });
+        let online = settings(&server.url(), cache.path());
+        let blobs = online.cache.join("models--org--name/blobs");
+        std::fs::create_dir_all(&blobs).expect("a folder");
+        let partial = blobs.join(format!("{}.incomplete", tag("model.safetensors", &weights)));
+        std::fs::write(&partial, bytes).expect("written");
+        let dir = get("hf:org/name", &online).expect("finished");
+        assert_eq!(std::fs::read(dir.join("model.safetensors")).expect("weights"), weights);
+        assert!(!partial.exists());
+        server.asked_of("model.safetensors").len()
+    };
+    assert_eq!(seeded(weights.clone(), false), 1, "only its size is asked for");
+    seeded([&weights[..], b"more"].concat(), false);
+    seeded(vec![0; weights.len()], false);
+    seeded(weights[..500].to_vec(), true);
 }
 
 #[test]
