@@ -90,6 +90,9 @@ impl Run<'_> {
     fn go(&self, dir: &Path, key: &str) -> Result<Product, Error> {
         let rows = &self.rows.trajectories;
         let steps = self.settings.steps(rows.len());
+        if self.ctx.force {
+            self.kept.clear()?;
+        }
         let left = self.kept.latest()?;
         let TrainerParams { micro_batching, activations, .. } = self.settings.trainer;
         self.start.check_memory(largest_micro_batch(rows, micro_batching, self.params.batch_size), activations)?;

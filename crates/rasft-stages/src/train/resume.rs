@@ -4,9 +4,9 @@
 //! so a kill at any instant, or a full disk, leaves the last one whole. There is no generator to save: every random
 //! choice follows from the seed and the place in the run. Whoever holds the key's lock is alone here.
 
-use crate::Error;
 use crate::policy::verify_files;
-use rasft_data::{DataSet, FileInfo, MANIFEST_FILE, Manifest};
+use crate::{Error, ErrorClass};
+use rasft_data::{DataError, DataSet, FileInfo, Manifest};
 use rasft_fs::{FsError, create_dir_all, publish_dir, remove_tree, temp_sibling};
 use rasft_learn::{TrainerState, read_place};
 use rasft_types::StepMetrics;
@@ -41,18 +41,25 @@ impl Kept {
         Self { dir, key: key.to_owned(), keep }
     }
 
-    /// The newest checkpoint that is whole; damaged ones are named, removed and passed over.
+    /// The newest checkpoint that is whole. Those whose bytes are proven damaged are named, removed and passed over; one
+    /// that merely cannot be read now is an error, and stays.
     pub fn latest(&self) -> Result<Option<Left>, Error> {
         for dir in self.all()?.into_iter().rev() {
             match read(&dir) {
                 Ok(left) => return Ok(Some(left)),
-                Err(e) => {
+                Err(e) if is_damage(&e) => {
                     tracing::warn!("checkpoint {} cannot be used and is removed: {e}", dir.display());
                     remove_tree(&dir).map_err(store)?;
                 }
+                Err(e) => return Err(e),
             }
         }
         Ok(None)
+    }
+
+    /// Removes all checkpoints: the run begins again.
+    pub fn clear(&self) -> Result<(), Error> {
+        bury(&self.all()?)
     }
 
     /// Where they lie.
@@ -80,13 +87,7 @@ impl Kept {
         manifest.write(&staging.0)?;
         publish_dir(&staging.0, &dest).map_err(store)?;
         let all = self.all()?;
-        for old in &all[..all.len().saturating_sub(self.keep)] {
-            // Under another name first, so that no half-removed checkpoint is ever taken for a whole one.
-            let grave = temp_sibling(old);
-            std::fs::rename(old, &grave).map_err(FsError::on("remove", old)).map_err(store)?;
-            remove_tree(&grave).map_err(store)?;
-        }
-        Ok(())
+        bury(&all[..all.len().saturating_sub(self.keep)])
     }
 
     /// Checkpoint directories, oldest first. What killed processes were writing or removing goes.
@@ -110,6 +111,16 @@ impl Kept {
     }
 }
 
+/// Removes checkpoints, each under another name first, so that no half-removed one is ever taken for a whole one.
+fn bury(checkpoints: &[PathBuf]) -> Result<(), Error> {
+    for old in checkpoints {
+        let grave = temp_sibling(old);
+        std::fs::rename(old, &grave).map_err(FsError::on("remove", old)).map_err(store)?;
+        remove_tree(&grave).map_err(store)?;
+    }
+    Ok(())
+}
+
 /// A directory that goes unless it was renamed.
 struct Staging(PathBuf);
 
@@ -121,41 +132,78 @@ impl Drop for Staging {
 }
 
 fn read(dir: &Path) -> Result<Left, Error> {
-    if !dir.join(MANIFEST_FILE).exists() {
-        return Err(Error::runtime("it has no manifest"));
-    }
+    Manifest::read(dir)?; // `verify_files` passes over a directory without one
     verify_files(dir, &|_| true)?;
     let metrics = DataSet::open(dir.join(METRICS))?.read_all::<StepMetrics>()?;
     Ok(Left { dir: dir.to_owned(), metrics, place: read_place(dir)? })
 }
 
+/// Whether a checkpoint is not what was written: a file is gone, or its bytes are others. Anything else (a disk that does
+/// not answer, permissions, too many open files) may pass, and says nothing about the checkpoint.
+fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::Data(DataError::Fs(e)) => e.kind() == std::io::ErrorKind::NotFound,
+        other => other.class() == ErrorClass::Corrupt,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rasft_data::ShardWriter;
+    use rasft_data::{MANIFEST_FILE, ShardWriter};
+
+    const PLACE: &str = r#"{"step": 1, "consumed": 4, "params": null}"#;
+
+    fn put(kept: &Kept, step: &str) -> PathBuf {
+        let path = kept.dir.join(step);
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("trainer.json"), PLACE).unwrap();
+        let mut table = ShardWriter::<StepMetrics>::create(&path.join(METRICS), "ab").unwrap();
+        table.write(&[StepMetrics { step: 1, ..StepMetrics::default() }]).unwrap();
+        table.finish().unwrap();
+        let files = super::super::file_names(&path).unwrap();
+        let files = files.iter().map(|name| FileInfo::of(&path, name).unwrap()).collect();
+        Manifest { files, ..Manifest::default() }.write(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_checkpoint_that_cannot_be_read_now_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept::new(dir.path().join("k"), "ab", 2);
+        put(&kept, "step-0000000001");
+        let newest = put(&kept, "step-0000000002");
+        // Reading a directory fails as a disk does, for every user.
+        let (file, aside) = (newest.join("trainer.json"), dir.path().join("aside"));
+        std::fs::rename(&file, &aside).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        assert!(kept.latest().is_err());
+        std::fs::remove_dir(&file).unwrap();
+        std::fs::rename(&aside, &file).unwrap();
+        assert_eq!(kept.latest().unwrap().unwrap().dir, newest);
+    }
+
+    #[test]
+    fn a_run_that_begins_again_finds_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept::new(dir.path().join("k"), "ab", 2);
+        kept.clear().unwrap();
+        put(&kept, "step-0000000001");
+        put(&kept, ".step-0000000002.tmp-1-0");
+        kept.clear().unwrap();
+        assert!(kept.latest().unwrap().is_none());
+        assert_eq!(std::fs::read_dir(&kept.dir).unwrap().count(), 0);
+    }
 
     #[test]
     fn damaged_checkpoints_are_passed_over() {
         let dir = tempfile::tempdir().unwrap();
         let kept = Kept::new(dir.path().join("k"), "ab", 2);
         assert!(kept.latest().unwrap().is_none());
-        let put = |step: &str, text: &str| {
-            let path = dir.path().join("k").join(step);
-            std::fs::create_dir_all(&path).unwrap();
-            std::fs::write(path.join("trainer.json"), text).unwrap();
-            let mut table = ShardWriter::<StepMetrics>::create(&path.join(METRICS), "ab").unwrap();
-            table.write(&[StepMetrics { step: 1, ..StepMetrics::default() }]).unwrap();
-            table.finish().unwrap();
-            let files = super::super::file_names(&path).unwrap();
-            let files = files.iter().map(|name| FileInfo::of(&path, name).unwrap()).collect();
-            Manifest { files, ..Manifest::default() }.write(&path).unwrap();
-            path
-        };
-        let place = r#"{"step": 1, "consumed": 4, "params": null}"#;
-        put("step-0000000001", place);
-        let newest = put("step-0000000002", place);
-        put(".step-0000000003.tmp-1-0", place);
-        std::fs::write(newest.join("trainer.json"), place.replace('4', "5")).unwrap();
+        put(&kept, "step-0000000001");
+        let newest = put(&kept, "step-0000000002");
+        put(&kept, ".step-0000000003.tmp-1-0");
+        std::fs::write(newest.join("trainer.json"), PLACE.replace('4', "5")).unwrap();
         let left = kept.latest().unwrap().unwrap();
         assert!(left.dir.ends_with("step-0000000001"));
         assert_eq!((left.place.consumed, left.metrics.len()), (4, 1));
