@@ -123,13 +123,14 @@ pub fn map_shards_with<I, O: OfUnit>(
         let shards = entry.manifest.shards.len();
         return Ok(outputs(entry, shards, 0, ctx.dry_run));
     }
-    let blocks = Blocks::of(ctx, block_key, mapping);
+    let blocks = Blocks::of(ctx, block_key, mapping)?;
     if ctx.dry_run {
         return planned(ctx, &job.key, blocks.survey()?);
     }
     let (entries, found) = blocks.make(compute)?;
     let make = |staging: &Staging| assemble::<O>(staging, &entries, layout, finish);
     let (entry, _) = get_or_publish(ctx, &job.key.stage, &job.key, || job.input_refs(), make)?;
+    drop(blocks);
     Ok(outputs(entry, found.hits, found.misses, false))
 }
 
