@@ -15,7 +15,7 @@ use rasft_data::{DataSet, FileInfo, ShardWriter, Table};
 use rasft_method::metrics::{self, ProblemScore};
 use rasft_store::CACHE_FIELD;
 use rasft_types::{EvalSampleRow, EvalSummaryRow, Problem};
-use rasft_verify::{JudgeParams, judge_group};
+use rasft_verify::{JudgeParams, judge_group, judgeable};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -121,6 +121,7 @@ impl<'a> Work<'a> {
             problems.extend(data.read_all::<Problem>()?.into_iter().take(params.limit.unwrap_or(usize::MAX)));
             benches.resize(problems.len(), name.as_str());
         }
+        problems.iter().try_for_each(judgeable)?;
         let parts = Parts::new(ctx, problems.len());
         Ok(Self { sampler, benches, problems, n: params.sampling.n, parts })
     }

@@ -8,5 +8,5 @@ mod gold;
 mod judge;
 
 pub use gold::{Gold, GoldSource, gold};
-pub use judge::{JudgeError, JudgeParams, judge_group, judge_pair, n_tokens};
+pub use judge::{JudgeError, JudgeParams, judge_group, judge_pair, judgeable, n_tokens};
 pub use rasft_math::{Options, Report};
