@@ -274,6 +274,29 @@ fn adaptive_sampling_needs_answers_and_a_reason_to_stop() {
 }
 
 #[test]
+fn sampling_flags_beat_what_the_file_says_of_the_other_kind() {
+    let (bench, model) = (Bench::new(), model());
+    let p = bench.problems(2);
+    let plain = bench.write("plain.toml", "[rollout]\nn = 4\n");
+    let adaptive = bench.write("adaptive.toml", "[rollout]\nn_min = 2\nn_max = 8\nuntil_settled = true\n");
+    let cases: [(&str, &[&str], i32, u64); 5] = [
+        (&plain, &["--n-min", "2", "--n-max", "8", "--until-width", "0.5"], 0, 4),
+        (&plain, &["--until-width", "0.5"], 2, 0),
+        (&adaptive, &["--until-width", "0.5"], 0, 4),
+        (&adaptive, &["--n-min", "3"], 0, 6),
+        (&adaptive, &["--n", "5"], 0, 10),
+    ];
+    for (file, more, code, samples) in cases {
+        let args = [&flags(&model, &p)[..], &["--config", file, "--dry-run", "--json"], more].concat();
+        let ran = bench.run("rasft-rollout", &args);
+        assert_eq!(ran.code, code, "{more:?}: {}", ran.stderr);
+        if code == 0 {
+            assert_eq!(counts(&ran.json()), (0, samples), "{more:?}");
+        }
+    }
+}
+
+#[test]
 fn memory_bounds_the_batch_and_changes_nothing() {
     let (bench, model) = (Bench::new(), model());
     let p = bench.problems(3);
