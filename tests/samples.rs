@@ -85,6 +85,8 @@ fn only_what_is_missing_is_computed() {
     }
     let warm = run(&bench, "rasft-rollout", &with(&base, &["--n", "4", "--batch-size", "3"]));
     assert_eq!((warm["hit"].as_bool(), &warm["path"]), (Some(true), &more_samples["path"]));
+    let forced = run(&bench, "rasft-rollout", &with(&base, &["--n", "4", "--force", "--dry-run"]));
+    assert_eq!((forced["hit"].as_bool(), counts(&forced)), (Some(false), (0, 36)));
     // Another seed, temperature or prompt shares nothing.
     for other in
         [&["--seed", "7"][..], &["--temperature", "0.5"], &["--system-prompt", "Think."], &["--min-new-tokens", "2"]]

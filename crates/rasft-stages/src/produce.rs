@@ -74,7 +74,8 @@ pub fn produce_surveyed(
     let make = |staging: &Staging| make(staging.path(), staging.key().as_str());
     let stage = job.key.stage.as_str();
     if ctx.dry_run {
-        return Ok(match ctx.store.lookup(stage, &job.key.key())? {
+        let found = if ctx.force { None } else { ctx.store.lookup(stage, &job.key.key())? };
+        return Ok(match found {
             Some(entry) => outputs(entry, 1, 0, true),
             None => planned(ctx, &job.key, survey()?)?,
         });
