@@ -8,6 +8,12 @@ fn gc_leaves_blocks_that_a_run_holds() {
     let dir = tempfile::tempdir().unwrap();
     let store = rasft_store::Store::open(dir.path().join("s")).unwrap();
     let cancelled = AtomicBool::new(false);
+    let hub = rasft_remote::HubSettings {
+        cache: dir.path().join("hub"),
+        endpoint: String::new(),
+        token: None,
+        offline: true,
+    };
     let ctx = Ctx {
         store: &store,
         shards: None,
@@ -17,7 +23,7 @@ fn gc_leaves_blocks_that_a_run_holds() {
         skip_bad_rows: false,
         progress: &Silent,
         cancel: &cancelled,
-        hub: rasft_remote::HubSettings::default(),
+        hub,
         base: None,
         host: None,
     };
