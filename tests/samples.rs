@@ -276,6 +276,27 @@ fn adaptive_sampling_needs_answers_and_a_reason_to_stop() {
 }
 
 #[test]
+fn a_part_of_an_evaluation_has_no_figures() {
+    let (bench, model) = (Bench::new(), model());
+    let bench_arg = format!("a={}", bench.problems(4));
+    let args = ["run", "--model", &model, "--bench", &bench_arg, "--max-new-tokens", "8", "--system-prompt", ""];
+    let part = run(&bench, "rasft-eval", &with(&args, &["--shard", "1/2"]));
+    let path = part["path"].as_str().expect("a path");
+    assert_eq!((part["rows"].as_u64(), tables(&part["path"]).len()), (Some(2), 1));
+    assert!(part["summary"]["figures"].is_null(), "{part}");
+    let named = [format!("a={path}"), format!("b={path}")];
+    let html = bench.path("report.html").display().to_string();
+    let compare = ["compare", "--run", &named[0], "--run", &named[1]];
+    let report = ["report", "--run", &named[0], "--run", &named[1], "--out", &html];
+    for args in [&compare[..], &report] {
+        let ran = bench.run("rasft-eval", args);
+        assert!(ran.code == 3 && ran.stderr.contains("part 1/2"), "{}: {}", ran.code, ran.stderr);
+    }
+    let whole = run(&bench, "rasft-eval", &args);
+    assert_eq!((counts(&whole), whole["summary"]["figures"].is_array()), ((2, 2), true));
+}
+
+#[test]
 fn sampling_flags_beat_what_the_file_says_of_the_other_kind() {
     let (bench, model) = (Bench::new(), model());
     let p = bench.problems(2);
