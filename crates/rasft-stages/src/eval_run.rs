@@ -71,6 +71,10 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     params.validate()?;
     let ks = params.checked_k()?;
     let mut job = Job::new(STAGE, VERSION, params)?;
+    job.judged();
+    // What a server runs on is its own affair.
+    let device = params.device.as_deref().filter(|_| params.served.is_none());
+    job.device(device);
     let mut benches = Vec::new();
     let mut names = BTreeSet::new();
     for (name, path) in &inputs.benches {
@@ -82,7 +86,7 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     let served = params.served.as_ref();
     let source = Source::open(ctx, &mut job, inputs.model.as_deref(), &params.prompt, &params.sampling, served)?;
     let (sampling, prompt) = (&params.sampling, &params.prompt);
-    let setting = Setting { sampling, prompt, seed: params.seed, round: 0, served };
+    let setting = Setting { sampling, prompt, seed: params.seed, round: 0, served, device };
     let sampler = Sampler::new(ctx, &source, setting)?;
     let inside = Parts::name(ctx, &mut job);
     let work = || Work::new(ctx, &sampler, &benches, params);

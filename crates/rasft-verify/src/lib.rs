@@ -4,6 +4,10 @@
 //! at all. Whether a completion is correct does not depend on whether it is fit to be trained on.
 //! Absent on purpose: files, and running model-written code.
 
+/// Raised whenever a verdict would change for the same problem, completions and parameters; it stands in the key of
+/// every result that verdicts shape.
+pub const VERSION: u32 = 1;
+
 mod gold;
 mod judge;
 
