@@ -97,18 +97,18 @@ impl std::str::FromStr for ManPages {
 /// Common flags that mean nothing to a command. Given on its command line they are refused; in `[common]` of an
 /// experiment file they stand for the stages that know them.
 const MEANINGLESS: &[(&str, &[&str])] = &[
-    ("rasft-import", &["shard", "device"]),
+    ("rasft-import", &["shard", "device", "base"]),
     ("rasft-score difficulty", &["on_bad_row"]),
-    ("rasft-score solvability", &["on_bad_row", "shard", "device"]),
+    ("rasft-score solvability", &["on_bad_row", "shard", "device", "base"]),
     ("rasft-score mixture", &["on_bad_row", "shard"]),
     ("rasft-rollout", &["on_bad_row"]),
-    ("rasft-verify", &["on_bad_row", "device"]),
-    ("rasft-verify answer", &["on_bad_row", "device", "shard", "shards", "out", "force", "dry_run"]),
+    ("rasft-verify", &["on_bad_row", "device", "base"]),
+    ("rasft-verify answer", &["on_bad_row", "device", "base", "shard", "shards", "out", "force", "dry_run"]),
     ("rasft-train", &["on_bad_row", "shard", "shards"]),
     ("rasft-eval run", &["on_bad_row"]),
-    ("rasft-eval compare", &["on_bad_row", "device", "shard", "shards"]),
-    ("rasft-eval report", &["on_bad_row", "device", "shard", "shards", "force"]),
-    ("rasft-store", &["on_bad_row", "device", "shard", "shards", "out", "force", "dry_run", "seed"]),
+    ("rasft-eval compare", &["on_bad_row", "device", "base", "shard", "shards"]),
+    ("rasft-eval report", &["on_bad_row", "device", "base", "shard", "shards", "force"]),
+    ("rasft-store", &["on_bad_row", "device", "base", "shard", "shards", "out", "force", "dry_run", "seed"]),
 ];
 
 /// The common flags that mean nothing to a command such as `rasft-score mixture`.
@@ -156,6 +156,7 @@ impl CommonArgs {
         match flag {
             "on_bad_row" => self.on_bad_row.take().is_some(),
             "device" => self.device.take().is_some(),
+            "base" => self.base.take().is_some(),
             "shard" => self.shard.take().is_some(),
             "shards" => self.shards.take().is_some(),
             "out" => self.out.take().is_some(),
