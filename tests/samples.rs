@@ -67,6 +67,7 @@ fn only_what_is_missing_is_computed() {
     // The first five problems are the same in both sets.
     let dry = run(&bench, "rasft-rollout", &with(&base, &["--n", "2", "--dry-run"]));
     assert_eq!((counts(&dry), dry["misses"].as_u64()), ((10, 8), Some(1)));
+    assert!(dry["summary"].get("units_left").is_none(), "{dry}");
     let more_problems = run(&bench, "rasft-rollout", &with(&base, &["--n", "2"]));
     assert_eq!(counts(&more_problems), (10, 8));
     assert_eq!(tables(&more_problems["path"]), undisturbed("rasft-rollout", &with(&base, &["--n", "2"])));
