@@ -67,6 +67,7 @@ fn only_what_is_missing_is_computed() {
     // The first five problems are the same in both sets.
     let dry = run(&bench, "rasft-rollout", &with(&base, &["--n", "2", "--dry-run"]));
     assert_eq!((counts(&dry), dry["misses"].as_u64()), ((10, 8), Some(1)));
+    assert!(dry["summary"].get("units_left").is_none(), "{dry}");
     let more_problems = run(&bench, "rasft-rollout", &with(&base, &["--n", "2"]));
     assert_eq!(counts(&more_problems), (10, 8));
     assert_eq!(tables(&more_problems["path"]), undisturbed("rasft-rollout", &with(&base, &["--n", "2"])));
@@ -85,6 +86,8 @@ fn only_what_is_missing_is_computed() {
     }
     let warm = run(&bench, "rasft-rollout", &with(&base, &["--n", "4", "--batch-size", "3"]));
     assert_eq!((warm["hit"].as_bool(), &warm["path"]), (Some(true), &more_samples["path"]));
+    let forced = run(&bench, "rasft-rollout", &with(&base, &["--n", "4", "--force", "--dry-run"]));
+    assert_eq!((forced["hit"].as_bool(), counts(&forced)), (Some(false), (0, 36)));
     // Another seed, temperature or prompt shares nothing.
     for other in
         [&["--seed", "7"][..], &["--temperature", "0.5"], &["--system-prompt", "Think."], &["--min-new-tokens", "2"]]
@@ -270,6 +273,50 @@ fn adaptive_sampling_needs_answers_and_a_reason_to_stop() {
         let ran = bench.run("rasft-rollout", &with(&flags(&model, problems), more));
         assert_eq!(ran.code, code, "{more:?}: {}", ran.stderr);
         assert!(ran.stderr.contains(says), "{more:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_part_of_an_evaluation_has_no_figures() {
+    let (bench, model) = (Bench::new(), model());
+    let bench_arg = format!("a={}", bench.problems(4));
+    let args = ["run", "--model", &model, "--bench", &bench_arg, "--max-new-tokens", "8", "--system-prompt", ""];
+    let part = run(&bench, "rasft-eval", &with(&args, &["--shard", "1/2"]));
+    let path = part["path"].as_str().expect("a path");
+    assert_eq!((part["rows"].as_u64(), tables(&part["path"]).len()), (Some(2), 1));
+    assert!(part["summary"]["figures"].is_null(), "{part}");
+    let named = [format!("a={path}"), format!("b={path}")];
+    let html = bench.path("report.html").display().to_string();
+    let compare = ["compare", "--run", &named[0], "--run", &named[1]];
+    let report = ["report", "--run", &named[0], "--run", &named[1], "--out", &html];
+    for args in [&compare[..], &report] {
+        let ran = bench.run("rasft-eval", args);
+        assert!(ran.code == 3 && ran.stderr.contains("part 1/2"), "{}: {}", ran.code, ran.stderr);
+    }
+    let whole = run(&bench, "rasft-eval", &args);
+    assert_eq!((counts(&whole), whole["summary"]["figures"].is_array()), ((2, 2), true));
+}
+
+#[test]
+fn sampling_flags_beat_what_the_file_says_of_the_other_kind() {
+    let (bench, model) = (Bench::new(), model());
+    let p = bench.problems(2);
+    let plain = bench.write("plain.toml", "[rollout]\nn = 4\n");
+    let adaptive = bench.write("adaptive.toml", "[rollout]\nn_min = 2\nn_max = 8\nuntil_settled = true\n");
+    let cases: [(&str, &[&str], i32, u64); 5] = [
+        (&plain, &["--n-min", "2", "--n-max", "8", "--until-width", "0.5"], 0, 4),
+        (&plain, &["--until-width", "0.5"], 2, 0),
+        (&adaptive, &["--until-width", "0.5"], 0, 4),
+        (&adaptive, &["--n-min", "3"], 0, 6),
+        (&adaptive, &["--n", "5"], 0, 10),
+    ];
+    for (file, more, code, samples) in cases {
+        let args = [&flags(&model, &p)[..], &["--config", file, "--dry-run", "--json"], more].concat();
+        let ran = bench.run("rasft-rollout", &args);
+        assert_eq!(ran.code, code, "{more:?}: {}", ran.stderr);
+        if code == 0 {
+            assert_eq!(counts(&ran.json()), (0, samples), "{more:?}");
+        }
     }
 }
 

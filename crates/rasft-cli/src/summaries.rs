@@ -223,7 +223,11 @@ pub fn eval(outputs: &Outputs) -> String {
         return samples(s).unwrap_or_default();
     }
     let notes: Vec<String> = samples(s).into_iter().chain(cut_by_length(s)).map(|line| format!("\n  {line}")).collect();
-    let body = if s["comparisons"].is_array() { comparisons(&s["comparisons"]) } else { figures(&s["figures"]) };
+    let body = match s["part"].as_str() {
+        Some(part) => format!("  part {part}: no figures until the same command runs without --shard"),
+        None if s["comparisons"].is_array() => comparisons(&s["comparisons"]),
+        None => figures(&s["figures"]),
+    };
     format!("{}{}\n{body}", head(outputs), notes.concat())
 }
 

@@ -1,14 +1,14 @@
 //! Adaptive sampling: how many samples a problem gets, decided from the verdicts of those it has.
 //!
 //! A problem is looked at after `n_min` samples, after twice as many, and so on up to `n_max`; the samples it has then, in
-//! the order of their index, are judged as `rasft-verify` judges them. Invariant: the decision depends on the problem's
+//! the order of their index, are judged as `rasft-verify` without flags judges them. Invariant: the decision depends on the problem's
 //! own samples alone, so neither batch nor shard nor the order of work shows in the result.
 
 use crate::Error;
 use crate::sample::{Completer, Samples};
 use rasft_method::interval::jeffreys;
-use rasft_types::{Domain, Problem, Rollout};
-use rasft_verify::{JudgeParams, gold, judge_group};
+use rasft_types::{Problem, Rollout};
+use rasft_verify::{JudgeParams, gold, judge_group, judgeable};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -116,7 +116,7 @@ pub fn sample(
     mut completer: Option<&mut dyn Completer>,
 ) -> Result<Decided, Error> {
     let mut active: Vec<usize> = active.collect();
-    judgeable(active.iter().map(|unit| &problems[*unit]))?;
+    all_judgeable(active.iter().map(|unit| &problems[*unit]))?;
     let mut decided = Decided { n: vec![0; problems.len()], ends: BTreeMap::new() };
     let mut n = adaptive.n_min;
     while !active.is_empty() {
@@ -147,10 +147,10 @@ pub fn sample(
     Ok(decided)
 }
 
-/// Refuses problems whose samples have nothing to be compared with.
-fn judgeable<'a>(mut problems: impl Iterator<Item = &'a Problem>) -> Result<(), Error> {
-    let without = |p: &&Problem| p.domain == Domain::Math && gold(p).is_err();
-    match problems.find(without) {
+/// Refuses problems that the judge cannot judge, or whose samples have nothing to be compared with.
+fn all_judgeable<'a>(problems: impl Iterator<Item = &'a Problem> + Clone) -> Result<(), Error> {
+    problems.clone().try_for_each(judgeable)?;
+    match problems.clone().find(|p| gold(p).is_err()) {
         None => Ok(()),
         Some(problem) => Err(Error::bad_input(format!(
             "problem {}: column answer: adaptive sampling compares samples with the gold answer, and {}\nhint: import problems with answers, or give --n instead of --n-min and --n-max",

@@ -8,6 +8,7 @@
 use crate::produce::{Product, get_or_publish};
 use crate::{Ctx, Error, ShardOf};
 use rasft_data::{DataSet, ShardWriter, Table, part_name};
+use rasft_fs::FileLock;
 use rasft_store::{Entry, KeyParams, Staging};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ pub struct Blocks<'a, I> {
     key: KeyParams,
     place: String,
     part: Range<usize>,
+    /// Keeps `gc` away from every block until the caller has read what it needs and drops these.
+    _in_use: FileLock,
 }
 
 /// What of the work is there.
@@ -53,13 +56,19 @@ enum Piece {
 }
 
 impl<'a, I> Blocks<'a, I> {
-    /// The blocks of `mapping`; with `--shard I/N` those of its part. `key` holds stage and parameters.
-    pub fn of(ctx: &'a Ctx<'a>, key: KeyParams, mapping: &'a Mapping<'a, I>) -> Self {
+    /// The blocks of `mapping`; with `--shard I/N` those of its part. `key` holds stage and parameters. Hold them until
+    /// the entries that [`Blocks::make`] gave have been read: no `gc` removes a block meanwhile.
+    ///
+    /// # Errors
+    /// The store's lock cannot be opened.
+    pub fn of(ctx: &'a Ctx<'a>, key: KeyParams, mapping: &'a Mapping<'a, I>) -> Result<Self, Error> {
         let n = mapping.units.len();
         let part = ctx.shard.map_or(0..n, |ShardOf { index, of }| share(index, of, n));
         let hashes = mapping.units.iter().map(mapping.unit_hash).collect();
         let key = KeyParams { inputs: mapping.shared_inputs.clone(), ..key };
-        Self { ctx, mapping, hashes, place: format!("{}/blocks", key.stage), key, part }
+        let place = format!("{}/blocks", key.stage);
+        let in_use = ctx.store.in_use(&place)?;
+        Ok(Self { ctx, mapping, hashes, place, key, part, _in_use: in_use })
     }
 
     /// Where the blocks lie.
@@ -213,3 +222,6 @@ pub fn rows<O: Table>(entries: &[Entry]) -> impl Iterator<Item = Result<Vec<O>, 
         failed.into_iter().chain(rows.into_iter().flatten().map(|batch| batch.map_err(Error::from)))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use crate::frames::group_rows;
 use crate::job::Job;
 use crate::produce::{Product, produce};
-use crate::{Ctx, Error, Outputs, check};
+use crate::{Ctx, Error, Outputs, check, eval_run};
 use rasft_data::DataSet;
 use rasft_method::metrics;
 use rasft_types::{EvalComparisonRow, EvalSampleRow};
@@ -57,7 +57,9 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         if names[..i].contains(&name.as_str()) {
             return Err(Error::usage(format!("run {name:?} is given twice")));
         }
-        runs.push((name.clone(), job.data(ctx, &format!("run {i} {name}"), path)?));
+        let data = job.data(ctx, &format!("run {i} {name}"), path)?;
+        eval_run::whole(name, &data)?;
+        runs.push((name.clone(), data));
     }
     produce(ctx, &job, |dir, key| {
         let accuracies =

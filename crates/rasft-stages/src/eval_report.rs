@@ -4,7 +4,7 @@
 
 use crate::Error;
 use crate::eval_compare::{self, Params as CompareParams};
-use crate::eval_run::SUMMARY_FILE;
+use crate::eval_run::{self, SUMMARY_FILE};
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, context};
 use rasft_data::DataSet;
@@ -43,7 +43,9 @@ struct Section {
 pub fn run(runs: &[(String, PathBuf)], seed: u64, out: &Path, dry_run: bool) -> Result<serde_json::Value, Error> {
     let mut opened = Vec::new();
     for (name, path) in runs {
-        let data = DataSet::open(path)?.non_empty()?;
+        let data = DataSet::open(path)?;
+        eval_run::whole(name, &data)?;
+        let data = data.non_empty()?;
         let summary = DataSet::open(path.join(SUMMARY_FILE))?.read_all::<EvalSummaryRow>()?;
         opened.push((name.clone(), eval_compare::accuracies(&data)?, summary));
     }

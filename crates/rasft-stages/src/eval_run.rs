@@ -1,6 +1,7 @@
 //! `rasft-eval run`: sample each benchmark problem, judge every sample, and summarise with intervals.
 //!
-//! The result is the table `eval_samples`; `eval_summary.parquet` beside it holds the figures.
+//! The result is the table `eval_samples`; `eval_summary.parquet` beside it holds the figures. A part (`--shard`) has
+//! none: figures of some problems would look like those of the benchmark. [`whole`] refuses parts.
 
 use crate::frames::group_rows;
 use crate::job::Job;
@@ -10,12 +11,12 @@ use crate::produce::{Product, produce};
 use crate::prompt::PromptParams;
 use crate::sample::{Completer, Sampler, Samples, Setting};
 use crate::source::Source;
-use crate::{Ctx, Error, Outputs, SamplingParams, ServedPolicy, check};
+use crate::{Ctx, Error, Outputs, SamplingParams, ServedPolicy, ShardOf, check};
 use rasft_data::{DataSet, FileInfo, ShardWriter, Table};
 use rasft_method::metrics::{self, ProblemScore};
 use rasft_store::CACHE_FIELD;
 use rasft_types::{EvalSampleRow, EvalSummaryRow, Problem};
-use rasft_verify::{JudgeParams, judge_group};
+use rasft_verify::{JudgeParams, judge_group, judgeable};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -23,9 +24,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 const STAGE: &str = "eval";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// The summary table beside the samples.
 pub const SUMMARY_FILE: &str = "eval_summary.parquet";
+/// The field of a part's summary that says which part it is.
+const PART_FIELD: &str = "part";
 
 /// Paths of the stage's inputs.
 #[derive(Debug, Clone)]
@@ -68,6 +71,10 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     params.validate()?;
     let ks = params.checked_k()?;
     let mut job = Job::new(STAGE, VERSION, params)?;
+    job.judged();
+    // What a server runs on is its own affair.
+    let device = params.device.as_deref().filter(|_| params.served.is_none());
+    job.device(device);
     let mut benches = Vec::new();
     let mut names = BTreeSet::new();
     for (name, path) in &inputs.benches {
@@ -79,7 +86,7 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     let served = params.served.as_ref();
     let source = Source::open(ctx, &mut job, inputs.model.as_deref(), &params.prompt, &params.sampling, served)?;
     let (sampling, prompt) = (&params.sampling, &params.prompt);
-    let setting = Setting { sampling, prompt, seed: params.seed, round: 0, served };
+    let setting = Setting { sampling, prompt, seed: params.seed, round: 0, served, device };
     let sampler = Sampler::new(ctx, &source, setting)?;
     let inside = Parts::name(ctx, &mut job);
     let work = || Work::new(ctx, &sampler, &benches, params);
@@ -107,6 +114,8 @@ struct Work<'a> {
     problems: Vec<Problem>,
     n: u32,
     parts: Parts,
+    /// The part that is asked for, unless all are.
+    part: Option<ShardOf>,
 }
 
 impl<'a> Work<'a> {
@@ -121,8 +130,9 @@ impl<'a> Work<'a> {
             problems.extend(data.read_all::<Problem>()?.into_iter().take(params.limit.unwrap_or(usize::MAX)));
             benches.resize(problems.len(), name.as_str());
         }
+        problems.iter().try_for_each(judgeable)?;
         let parts = Parts::new(ctx, problems.len());
-        Ok(Self { sampler, benches, problems, n: params.sampling.n, parts })
+        Ok(Self { sampler, benches, problems, n: params.sampling.n, parts, part: ctx.shard })
     }
 
     fn make(
@@ -139,7 +149,13 @@ impl<'a> Work<'a> {
         let wanted: Vec<(usize, u32)> = self.parts.all_units().map(|unit| (unit, self.n)).collect();
         samples.make(&wanted, completer)?;
         let shards = self.parts.write(dir, inside, |units| self.judged(units, &samples))?;
-        let (mut summary, files) = summarise(dir, key, &DataSet::open(dir)?, ks, seed)?;
+        let data = DataSet::open(dir)?;
+        let (mut summary, files) = match self.part {
+            None => summarise(dir, key, &data, ks, seed)?,
+            Some(ShardOf { index, of }) => {
+                (json!({ PART_FIELD: format!("{index}/{of}"), "samples": data.n_rows() }), Vec::new())
+            }
+        };
         summary[CACHE_FIELD] = self.sampler.cache_place().into();
         let tally = self.tally(|unit| samples.computed(unit));
         samples.close()?;
@@ -199,6 +215,20 @@ impl Params {
         ks.sort_unstable();
         ks.dedup();
         Ok(ks)
+    }
+}
+
+/// Refuses a part of an evaluation where a whole one is needed.
+///
+/// # Errors
+/// Bad input that names the part, and the way to the whole.
+pub fn whole(name: &str, run: &DataSet) -> Result<(), Error> {
+    match run.manifest().and_then(|manifest| manifest.summary[PART_FIELD].as_str()) {
+        None => Ok(()),
+        Some(part) => Err(Error::bad_input(format!(
+            "{name}: {} is part {part} of an evaluation, which has no figures\nhint: once all parts are done, run the same `rasft-eval run` without --shard: it takes their samples from the store",
+            run.path().display()
+        ))),
     }
 }
 

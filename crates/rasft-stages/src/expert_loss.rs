@@ -66,7 +66,7 @@ impl Experts<'_> {
 
     /// How many losses are there.
     pub fn survey(&self, ctx: &Ctx, problems: &[Problem]) -> Result<Survey, Error> {
-        Blocks::of(ctx, self.key()?, &self.mapping(problems)).survey()
+        Blocks::of(ctx, self.key()?, &self.mapping(problems))?.survey()
     }
 
     /// One row for each problem, in order.
@@ -94,7 +94,9 @@ impl Experts<'_> {
     /// Not one problem can be scored.
     pub fn all(&self, ctx: &Ctx, problems: &[Problem]) -> Result<(Losses, BTreeMap<String, u64>), Error> {
         let (mut scorer, mapping) = (self.scorer(), self.mapping(problems));
-        let (entries, _) = Blocks::of(ctx, self.key()?, &mapping).make(|units| self.losses(ctx, &mut scorer, units))?;
+        // Held until the rows are read, so that no `gc` takes a block away.
+        let all_blocks = Blocks::of(ctx, self.key()?, &mapping)?;
+        let (entries, _) = all_blocks.make(|units| self.losses(ctx, &mut scorer, units))?;
         let (mut losses, mut unscored) = (Losses::new(), BTreeMap::new());
         for batch in blocks::rows::<ExpertLoss>(&entries) {
             for row in batch? {

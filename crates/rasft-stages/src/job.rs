@@ -58,6 +58,18 @@ impl Job {
         Ok(policy)
     }
 
+    /// Names the judge, for a result that its verdicts shape.
+    pub fn judged(&mut self) {
+        self.key.params.insert("judge_version".into(), rasft_verify::VERSION.into());
+    }
+
+    /// Names the kind of device, for a result whose last bits it shapes. The CPU needs no name.
+    pub fn device(&mut self, device: Option<&str>) {
+        if let Some(kind) = device_kind(device) {
+            self.key.params.insert("device".into(), kind.into());
+        }
+    }
+
     /// Output shards of a stage that needs all rows at once: as many as the user asks for.
     pub fn output_shards(&mut self, ctx: &Ctx) -> usize {
         if let Some(n) = ctx.shards {
@@ -72,5 +84,28 @@ impl Job {
             (name.clone(), InputRef { hash: hash.clone(), path: self.paths.get(name).cloned() })
         };
         self.key.inputs.iter().map(reference).collect()
+    }
+}
+
+/// The kind of a device such as `cuda:1`, unless it is the CPU: one GPU computes as another of its kind does.
+pub fn device_kind(device: Option<&str>) -> Option<&str> {
+    device.and_then(|name| name.split(':').next()).filter(|kind| *kind != "cpu")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_other_devices_enter_a_key() {
+        let key = |device| {
+            let mut job = Job::new("s", 1, &serde_json::json!({})).unwrap();
+            job.device(device);
+            job.key.key()
+        };
+        assert_eq!(key(None), key(Some("cpu")));
+        assert_eq!(key(Some("cuda")), key(Some("cuda:1")));
+        assert_ne!(key(None), key(Some("cuda")));
+        assert_ne!(key(Some("metal")), key(Some("cuda")));
     }
 }

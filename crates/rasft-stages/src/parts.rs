@@ -98,6 +98,10 @@ impl Tally {
     /// What the user sees of it; it says how this run went, so it is no part of the result.
     pub fn enter(self, outputs: &mut Outputs) {
         (outputs.hits, outputs.misses) = (self.hits, self.misses);
+        // Units are counted in samples here.
+        if let Some(summary) = outputs.summary.as_object_mut() {
+            summary.remove("units_left");
+        }
         outputs.summary["samples_cached"] = self.cached.into();
         outputs.summary[if outputs.dry_run { "samples_left" } else { "samples_computed" }] = self.computed.into();
     }

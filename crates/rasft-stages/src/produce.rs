@@ -74,7 +74,8 @@ pub fn produce_surveyed(
     let make = |staging: &Staging| make(staging.path(), staging.key().as_str());
     let stage = job.key.stage.as_str();
     if ctx.dry_run {
-        return Ok(match ctx.store.lookup(stage, &job.key.key())? {
+        let found = if ctx.force { None } else { ctx.store.lookup(stage, &job.key.key())? };
+        return Ok(match found {
             Some(entry) => outputs(entry, 1, 0, true),
             None => planned(ctx, &job.key, survey()?)?,
         });
@@ -123,13 +124,14 @@ pub fn map_shards_with<I, O: OfUnit>(
         let shards = entry.manifest.shards.len();
         return Ok(outputs(entry, shards, 0, ctx.dry_run));
     }
-    let blocks = Blocks::of(ctx, block_key, mapping);
+    let blocks = Blocks::of(ctx, block_key, mapping)?;
     if ctx.dry_run {
         return planned(ctx, &job.key, blocks.survey()?);
     }
     let (entries, found) = blocks.make(compute)?;
     let make = |staging: &Staging| assemble::<O>(staging, &entries, layout, finish);
     let (entry, _) = get_or_publish(ctx, &job.key.stage, &job.key, || job.input_refs(), make)?;
+    drop(blocks);
     Ok(outputs(entry, found.hits, found.misses, false))
 }
 

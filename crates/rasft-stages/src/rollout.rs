@@ -66,12 +66,18 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     params.adaptive.iter().try_for_each(Adaptive::validate)?;
     check::device(params.device.as_deref())?;
     let mut job = Job::new(STAGE, VERSION, params)?;
+    if params.adaptive.is_some() {
+        job.judged();
+    }
+    // What a server runs on is its own affair.
+    let device = params.device.as_deref().filter(|_| params.served.is_none());
+    job.device(device);
     let problems = job.data(ctx, "problems", &inputs.problems)?.non_empty()?;
     let select = job.optional_data(ctx, "select", inputs.select.as_deref())?;
     let served = params.served.as_ref();
     let source = Source::open(ctx, &mut job, inputs.model.as_deref(), &params.prompt, &params.sampling, served)?;
     let (sampling, prompt) = (&params.sampling, &params.prompt);
-    let setting = Setting { sampling, prompt, seed: params.seed, round: params.round, served };
+    let setting = Setting { sampling, prompt, seed: params.seed, round: params.round, served, device };
     let sampler = Sampler::new(ctx, &source, setting)?;
     let inside = Parts::name(ctx, &mut job);
     let work = || Work::new(ctx, params, &sampler, selected(problems.read_all()?, select.as_ref())?);

@@ -3,6 +3,7 @@
 //! Invariant: a sample depends on policy, parameters, seed, problem, prompt and index alone, all of which its id is made
 //! of; so samples are kept one by one ([`SampleCache`]) and a data set is put together from them in canonical order.
 
+use crate::job::device_kind;
 use crate::prompt::PromptParams;
 use crate::sample_cache::{Reuse, SampleCache};
 use crate::served::ServedPolicy;
@@ -34,6 +35,8 @@ pub struct Setting<'a> {
     pub round: u32,
     /// Who runs the policy, if it is not we.
     pub served: Option<&'a ServedPolicy>,
+    /// Where the policy runs, if we run it: kernels differ in the last bits, and so do samples.
+    pub device: Option<&'a str>,
 }
 
 /// A problem as the policy gets it.
@@ -131,6 +134,9 @@ impl<'a> Sampler<'a> {
         });
         if let Some(served) = setting.served {
             identity["served"] = json!(served);
+        }
+        if let Some(kind) = device_kind(setting.device) {
+            identity["device"] = kind.into();
         }
         let identity_text = identity.to_string();
         let policy_id = source.id();

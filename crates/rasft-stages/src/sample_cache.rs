@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Raised whenever the bytes of a sample would change for the same parameters.
 const VERSION: u32 = 1;
-/// Rows in small segments at which these are merged.
+/// Rows in small segments at which these are merged; a segment with fewer is small.
 const MERGE_ROWS: u64 = 4096;
 /// Small segments at which they are merged, however few rows they have.
 const MERGE_SEGMENTS: usize = 64;
@@ -40,7 +40,7 @@ pub struct SampleCache<'a> {
     generation: u32,
     segments: Vec<Entry>,
     index: HashMap<u128, At>,
-    /// Segments of ours that are still small, in the order in which they were made.
+    /// Segments that are still small: those that were found, then ours in the order in which they were made.
     small: Vec<u32>,
     in_use: rasft_fs::FileLock,
 }
@@ -162,7 +162,11 @@ impl<'a> SampleCache<'a> {
             return Ok(());
         }
         self.generation = segments.first().map_or(0, |(newest, _)| *newest);
-        for (_, entry) in segments {
+        for (generation, entry) in segments {
+            // Those of killed runs too; samples of older generations stay where they are.
+            if generation == self.generation && entry.rows() < MERGE_ROWS {
+                self.small.push(self.segments.len() as u32);
+            }
             self.enter(entry)?;
         }
         Ok(())
@@ -212,7 +216,8 @@ impl<'a> SampleCache<'a> {
         Ok(())
     }
 
-    /// One segment out of our small ones, in the order of their making: later reads want neighbours together.
+    /// One segment out of the small ones, in order: later reads want neighbours together. Rows that another segment has
+    /// too are left out.
     fn merge(&mut self) -> Result<(), Error> {
         let small = std::mem::take(&mut self.small);
         if small.len() < 2 {
@@ -220,9 +225,14 @@ impl<'a> SampleCache<'a> {
         }
         let mut rows = Vec::new();
         for segment in small {
-            rows.extend(self.segments[segment as usize].data_set()?.read_all::<Rollout>()?);
+            let all = self.segments[segment as usize].data_set()?.read_all::<Rollout>()?;
+            let is_here = |row: u32, id: &str| {
+                let at = parse(id).and_then(|id| self.index.get(&id));
+                at.is_some_and(|at| (at.segment, at.row) == (segment, row))
+            };
+            rows.extend((0..).zip(all).filter(|(row, rollout)| is_here(*row, &rollout.rollout_id)).map(|(_, r)| r));
         }
-        self.write(&rows)
+        if rows.is_empty() { Ok(()) } else { self.write(&rows) }
     }
 }
 

@@ -63,6 +63,7 @@ fn run_rollouts(
     ctx: &Ctx,
 ) -> Result<Outputs, Error> {
     let mut job = Job::new(STAGE, VERSION, params)?;
+    job.judged();
     let rollouts = job.data(ctx, "rollouts", rollouts)?;
     let problems = job.data(ctx, "problems", problems)?.non_empty()?;
     let groups = groups(&rollouts, &problems)?;
@@ -167,6 +168,7 @@ fn summarise(data: &DataSet) -> Result<Value, Error> {
 fn run_pairs(pairs: &std::path::Path, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
     ctx.no_shard(STAGE)?;
     let mut job = Job::new("verify-pairs", VERSION, params)?;
+    job.judged();
     let data = job.data(ctx, "pairs", pairs)?;
     let n_shards = job.output_shards(ctx);
     produce(ctx, &job, |dir, key| {

@@ -30,6 +30,17 @@ pub enum JudgeError {
     },
 }
 
+/// Refuses a problem that cannot be judged; stages ask before they sample.
+///
+/// # Errors
+/// The problem is of domain code.
+pub fn judgeable(problem: &Problem) -> Result<(), JudgeError> {
+    match problem.domain {
+        Domain::Code => Err(JudgeError::CodeNeedsSandbox { problem_id: problem.problem_id.clone() }),
+        Domain::Math => Ok(()),
+    }
+}
+
 /// One verdict per rollout of a problem.
 ///
 /// A rollout is compared with the problem's [`gold`] answer. Duplicates and unusable texts are verified all the same:
@@ -46,9 +57,7 @@ pub enum JudgeError {
 /// # Source
 /// algorithm.md §6 for the filters, Part A 3 for the gold answer.
 pub fn judge_group(problem: &Problem, rollouts: &[Rollout], params: &JudgeParams) -> Result<Vec<Verdict>, JudgeError> {
-    if problem.domain == Domain::Code {
-        return Err(JudgeError::CodeNeedsSandbox { problem_id: problem.problem_id.clone() });
-    }
+    judgeable(problem)?;
     let gold = gold(problem);
     let verifier = Verifier::new(params.math);
     // Verification is the slow part and each rollout's own; collecting keeps the order.

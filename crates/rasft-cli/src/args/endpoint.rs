@@ -138,6 +138,11 @@ impl EndpointArgs {
             ("dialect", self.dialect.is_some()),
             ("prompt-as", self.prompt_as.is_some()),
             ("api-key-env", self.api_key_env.is_some()),
+            ("concurrency", self.concurrency.is_some()),
+            ("timeout", self.timeout.is_some()),
+            ("connect-timeout", self.connect_timeout.is_some()),
+            ("max-retries", self.max_retries.is_some()),
+            ("retry-pause", self.retry_pause.is_some()),
         ];
         given.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
     }

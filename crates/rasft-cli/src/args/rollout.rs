@@ -67,16 +67,16 @@ pub struct RolloutArgs {
     #[arg(long)]
     pub round: Option<u32>,
     /// Samples that every problem gets, instead of --n; the number doubles until a reason to stop or --n-max
-    #[arg(long, value_name = "N", conflicts_with = "n", requires = "n_max")]
+    #[arg(long, value_name = "N", conflicts_with = "n")]
     pub n_min: Option<u32>,
     /// Samples that no problem exceeds
-    #[arg(long, value_name = "N", requires = "n_min")]
+    #[arg(long, value_name = "N")]
     pub n_max: Option<u32>,
     /// Stop when the 95 % Jeffreys interval of a problem's solvability is narrower than this
-    #[arg(long, value_name = "W", requires = "n_min")]
+    #[arg(long, value_name = "W")]
     pub until_width: Option<f64>,
     /// Stop when a problem has a correct and a wrong sample fit to train on: further ones only move its weights
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", requires = "n_min")]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub until_settled: Option<bool>,
     /// Sampling.
     #[command(flatten)]
@@ -165,6 +165,17 @@ impl SamplingArgs {
 }
 
 impl RolloutArgs {
+    /// `--n-min` and `--n-max` on the command line beat `n` in the file, and `--n` beats all of adaptive sampling there.
+    pub fn settle_samples(mut self, flags: &Self) -> Self {
+        if flags.n_min.is_some() || flags.n_max.is_some() {
+            self.sampling.n = flags.sampling.n;
+        } else if flags.sampling.n.is_some() {
+            (self.n_min, self.n_max) = (None, None);
+            (self.until_width, self.until_settled) = (flags.until_width, flags.until_settled);
+        }
+        self
+    }
+
     /// The stage's inputs and parameters.
     pub fn resolve(&self, seed: u64, device: Option<String>) -> Result<(Inputs, Params), Failure> {
         let served = self.endpoint.resolve(self.model.is_some())?;
@@ -205,7 +216,7 @@ impl RolloutArgs {
                 Ok(Some(Adaptive { n_min, n_max, until_width: self.until_width, until_settled }))
             }
             (None, None) if self.until_width.is_none() && !until_settled => Ok(None),
-            _ => Err(Failure::usage("adaptive sampling needs both --n-min and --n-max")),
+            _ => Err(Failure::usage("adaptive sampling needs both --n-min and --n-max, and takes no --n")),
         }
     }
 }

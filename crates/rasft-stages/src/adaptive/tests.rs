@@ -1,5 +1,5 @@
 use super::*;
-use rasft_types::FinishReason;
+use rasft_types::{Domain, FinishReason};
 
 const RIGHT: &str = "There are 12 boxes with 14 pens each, so we have 12 * 14 = 168 pens in the boxes. One more pen lies \
                      on the table next to them, therefore there are 168 + 1 = 169 pens. The total is \\boxed{169}.";
@@ -10,8 +10,8 @@ const BARE: &str = "\\boxed{169}";
 
 const EITHER: Adaptive = Adaptive { n_min: 2, n_max: 8, until_width: Some(0.5), until_settled: true };
 
-fn check(adaptive: Adaptive, texts: &[&str], expected: Option<End>) {
-    let problem = Problem {
+fn problem() -> Problem {
+    Problem {
         problem_id: "p".into(),
         domain: Domain::Math,
         source: "test".into(),
@@ -20,7 +20,11 @@ fn check(adaptive: Adaptive, texts: &[&str], expected: Option<End>) {
         answer: Some("169".into()),
         code: None,
         meta: "{}".into(),
-    };
+    }
+}
+
+fn check(adaptive: Adaptive, texts: &[&str], expected: Option<End>) {
+    let problem = problem();
     let rollout = |(i, text): (usize, &&str)| Rollout {
         rollout_id: format!("r{i}"),
         problem_id: "p".into(),
@@ -55,4 +59,13 @@ fn a_usable_right_and_a_usable_wrong_sample_settle_it() {
     check(EITHER, &[RIGHT, RIGHT], None);
     check(EITHER, &[BARE, WRONG], None);
     check(Adaptive { until_settled: false, ..EITHER }, &[RIGHT, WRONG], None);
+}
+
+#[test]
+fn programs_are_refused_before_the_first_sample() {
+    let code = Problem { domain: Domain::Code, ..problem() };
+    let refused = all_judgeable([&problem(), &code].into_iter()).unwrap_err();
+    assert_eq!(refused.class(), crate::ErrorClass::BadInput);
+    assert!(refused.to_string().contains("sandbox"), "{refused}");
+    all_judgeable([&problem()].into_iter()).unwrap();
 }

@@ -88,10 +88,26 @@ fn small_segments_are_merged_and_nothing_is_lost() {
     assert_eq!(segments(&store), n as usize + 1);
     let cache = open(&store, Reuse::All);
     assert_eq!(cache.rows(&ids(0..n)).unwrap(), expected);
+    // The next run merges what the killed one left.
     cache.close().unwrap();
-    assert_eq!(segments(&store), 1 + 7);
+    assert_eq!(segments(&store), 1);
     let cache = open(&store, Reuse::All);
     assert_eq!(cache.rows(&ids(0..n)).unwrap(), expected);
+}
+
+#[test]
+fn segments_of_killed_runs_do_not_pile_up() {
+    let (_dir, store) = store();
+    for i in 0..=LEAVE_SEGMENTS as u32 {
+        open(&store, Reuse::All).add(&[row(i, "x"), row(i + 1, "x")]).unwrap();
+    }
+    assert_eq!(segments(&store), LEAVE_SEGMENTS + 1);
+    open(&store, Reuse::All).close().unwrap();
+    assert_eq!(segments(&store), 1);
+    let cache = open(&store, Reuse::All);
+    let n = LEAVE_SEGMENTS as u32 + 2;
+    assert_eq!(cache.segments[0].rows(), u64::from(n));
+    assert_eq!(cache.rows(&ids(0..n)).unwrap(), (0..n).map(|i| row(i, "x")).collect::<Vec<_>>());
 }
 
 #[test]
