@@ -8,12 +8,7 @@ fn gc_leaves_blocks_that_a_run_holds() {
     let dir = tempfile::tempdir().unwrap();
     let store = rasft_store::Store::open(dir.path().join("s")).unwrap();
     let cancelled = AtomicBool::new(false);
-    let hub = rasft_remote::HubSettings {
-        cache: dir.path().join("hub"),
-        endpoint: String::new(),
-        token: None,
-        offline: true,
-    };
+    let hub = rasft_remote::HubSettings { offline: true, ..rasft_remote::HubSettings::at(dir.path().join("hub")) };
     let ctx = Ctx {
         store: &store,
         shards: None,
