@@ -46,7 +46,7 @@ impl Endpoint {
             return Ok(());
         }
         let listed: Vec<String> =
-            served.iter().take(LISTED).map(|name| format!("{:?}", crate::error::shortened(name))).collect();
+            served.iter().take(LISTED).map(|name| format!("{:?}", self.wire.shown(name))).collect();
         Err(RemoteError::WrongModel {
             url: self.wire.address.shown().to_owned(),
             asked: self.config.model.clone(),

@@ -176,7 +176,7 @@ impl Endpoint {
         let ask = || async {
             let answer = self.wire.post(&url, &body).await?;
             answer::read(&answer).map_err(|fault| match fault {
-                Fault::Malformed(why) => Failure::again(format!("malformed answer: {}", crate::error::shortened(&why))),
+                Fault::Malformed(why) => Failure::again(format!("malformed answer: {}", self.wire.shown(&why))),
                 Fault::ReasoningSplit => Failure::Stop(self.reasoning_split()),
             })
         };

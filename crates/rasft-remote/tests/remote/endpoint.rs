@@ -132,7 +132,10 @@ fn what_does_not_pass_is_given_up_and_the_others_are_delivered() {
 
 #[test]
 fn a_refusal_is_final_and_never_shows_the_key() {
-    let server = Server::start(|_| Reply::status(401, r#"{"error":{"message":"bad key"}}"#));
+    let server = Server::start(|asked| {
+        let told = format!("bad key: {}", asked.headers["authorization"]);
+        Reply::status(401, &json!({ "error": { "message": told } }).to_string())
+    });
     let keyed = EndpointConfig { key: Secret::new("sk-hunter2"), concurrency: 1, ..config(&server) };
     assert!(!format!("{keyed:?}").contains("hunter2"));
     let (message, _) = failed(run(keyed, 5));
@@ -141,6 +144,15 @@ fn a_refusal_is_final_and_never_shows_the_key() {
     let asked = server.asked();
     assert_eq!(asked.len(), 1, "no further try, no further sample");
     assert_eq!(asked[0].headers["authorization"], "Bearer sk-hunter2");
+
+    // Nor where the answer is only quoted because it cannot be read.
+    let odd = Server::start(|asked| {
+        Reply::json(json!({ "choices": [{ "text": "a", "token_ids": asked.headers["authorization"] }] }))
+    });
+    let once = RetryPolicy { max_retries: 0, ..config(&odd).retry };
+    let keyed = EndpointConfig { key: Secret::new("sk-hunter2"), retry: once, ..config(&odd) };
+    let (message, _) = failed(run(keyed, 1));
+    assert!(message.contains("malformed answer") && !message.contains("hunter2"), "{message}");
 }
 
 #[test]
