@@ -221,6 +221,29 @@ fn a_break_ends_asking_and_keeps_what_is_in_flight() {
     assert_eq!(server.asked().len(), keep.samples.len(), "nothing that was asked for is thrown away");
 }
 
+/// Wants to stop at once.
+struct Stop;
+
+impl Receiver for Stop {
+    fn on_sample(&mut self, index: usize, _: Sample) -> Result<ControlFlow<()>, RemoteError> {
+        panic!("sample {index} cannot come");
+    }
+
+    fn on_tick(&mut self) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+}
+
+#[test]
+fn a_long_pause_keeps_nobody_who_wants_to_stop() {
+    let server = Server::start(|_| Reply::status(429, "later").with_header("Retry-After: 600"));
+    let endpoint = Endpoint::new(config(&server)).expect("a sound address");
+    let began = std::time::Instant::now();
+    assert!(!endpoint.sample(&wanted(1), &sampling(), &mut Stop).expect("a stop is no failure"));
+    assert_eq!(endpoint.check(&[], &mut || ControlFlow::Break(())).expect("a stop is no failure"), None);
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+}
+
 #[test]
 fn an_unreachable_server_is_told_soon() {
     let gone = {
@@ -228,7 +251,7 @@ fn an_unreachable_server_is_told_soon() {
         config(&server)
     };
     let endpoint = Endpoint::new(gone).expect("a sound address");
-    let message = endpoint.check(&[]).expect_err("nobody listens").to_string();
+    let message = endpoint.check(&[], &mut || ControlFlow::Continue(())).expect_err("nobody listens").to_string();
     assert!(message.contains("gave up after 4 tries") && message.contains("no connection"), "{message}");
 }
 
@@ -242,7 +265,8 @@ fn listing(models: serde_json::Value, tokens: Reply) -> Server {
 
 fn check(server: &Server) -> Result<bool, RemoteError> {
     let probe = Probe { text: "<s>a b".into(), ids: vec![1, 7, 8] };
-    Endpoint::new(config(server)).expect("a sound address").check(&[probe])
+    let endpoint = Endpoint::new(config(server)).expect("a sound address");
+    endpoint.check(&[probe], &mut || ControlFlow::Continue(())).map(|compared| compared.expect("not broken off"))
 }
 
 #[test]
