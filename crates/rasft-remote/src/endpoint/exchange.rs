@@ -108,9 +108,11 @@ impl Wire {
         // The body of an error is only a message: what of it cannot be read is left out.
         let words = self.shown(&words_of(&read_up_to(response, ERROR_BODY).await.unwrap_or_default()));
         let words = if words.is_empty() { "no message".into() } else { words };
-        let passing = matches!(status.as_u16(), 408 | 409 | 425 | 429 | 500 | 502 | 503 | 504 | 529);
+        let code = status.as_u16();
+        let passing =
+            matches!(code, 408 | 409 | 425 | 429) || (status.is_server_error() && !matches!(code, 501 | 505));
         if passing {
-            return Err(Failure::Again { why: format!("status {}: {words}", status.as_u16()), pause });
+            return Err(Failure::Again { why: format!("status {code}: {words}"), pause });
         }
         Err(Failure::Status(status, words))
     }

@@ -92,13 +92,16 @@ fn every_passing_trouble_is_tried_again_with_the_same_request() {
         3 => Reply::Cut(200, 5000, Vec::new(), br#"{"choices":[{"te"#.to_vec()),
         4 => Reply::status(200, r#"{"choices":[{"text":"a"#),
         5 => Reply::json(json!({ "choices": [] })),
+        6 => Reply::status(520, "an unknown error"),
+        7 => Reply::json(json!({ "choices": [{ "text": "half", "finish_reason": "error" }] })),
         _ => good(asked),
     });
-    let (result, samples) = run(config(&server), 1);
-    assert!(result.expect("the seventh try"));
+    let patient = RetryPolicy { max_retries: 8, ..config(&server).retry };
+    let (result, samples) = run(EndpointConfig { retry: patient, ..config(&server) }, 1);
+    assert!(result.expect("the ninth try"));
     assert_eq!((samples[&0].text.as_str(), samples[&0].finish_reason), ("<0>", FinishReason::Stop));
     let asked = server.asked();
-    assert_eq!(asked.len(), 7);
+    assert_eq!(asked.len(), 9);
     assert!(asked.iter().all(|a| a.body == asked[0].body && a.path == "/v1/completions" && a.method == "POST"));
 }
 
@@ -289,6 +292,10 @@ fn another_model_or_tokenizer_is_refused() {
 
     let aliased = json!({ "data": [{ "id": "file.gguf", "aliases": ["tiny"] }] });
     assert!(!check(&listing(aliased, Reply::status(404, "no such path"))).expect("no /tokenize is no failure"));
+    for status in [429, 500, 503] {
+        let failing = listing(ours(), Reply::status(status, "no"));
+        assert!(!check(&failing).expect("a broken /tokenize is no failure"), "{status}");
+    }
     assert!(!check(&listing(ours(), Reply::json(json!({ "pieces": [] })))).expect("an unknown answer is none"));
     let odd = check(&listing(json!({ "models": [] }), tokens(json!([])))).expect_err("no list");
     assert!(odd.to_string().contains("no list of models"), "{odd}");
