@@ -177,7 +177,8 @@ impl Completer for Served<'_> {
             }
         }
         let Some((first, _)) = places.first() else { return Ok(stats) };
-        let compared = self.check(&requests[*first])?;
+        let mut on_tick = || observer.on_step(&stats);
+        let Some(compared) = self.check(&requests[*first], &mut on_tick)? else { return Ok(stats) };
         let sampling = Sampling {
             temperature: params.temperature,
             top_p: params.top_p,
@@ -230,10 +231,14 @@ impl Served<'_> {
         })
     }
 
-    /// Checks the server once; says whether the tokenizer could be compared.
-    fn check(&mut self, first: &Request) -> Result<bool, Error> {
-        if let Some(compared) = self.compared {
-            return Ok(compared);
+    /// Checks the server once; says whether the tokenizer could be compared, and nothing if `on_tick` breaks first.
+    fn check(
+        &mut self,
+        first: &Request,
+        on_tick: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Option<bool>, Error> {
+        if self.compared.is_some() {
+            return Ok(self.compared);
         }
         let mut probes = Vec::new();
         if let Some(prompter) = self.prompter {
@@ -246,7 +251,8 @@ impl Served<'_> {
                 probes.push(Probe { text, ids });
             }
         }
-        let compared = self.endpoint.check(&probes)? && !probes.is_empty();
+        let Some(compared) = self.endpoint.check(&probes, on_tick)? else { return Ok(None) };
+        let compared = compared && !probes.is_empty();
         if !probes.is_empty() && !compared {
             tracing::warn!(
                 "{}: the server cannot be asked for its tokens; that its tokenizer is the one given is checked on completions only",
@@ -254,7 +260,7 @@ impl Served<'_> {
             );
         }
         self.compared = Some(compared);
-        Ok(compared)
+        Ok(self.compared)
     }
 }
 

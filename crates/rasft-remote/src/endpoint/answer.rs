@@ -97,8 +97,13 @@ pub(crate) fn read(body: &[u8]) -> Result<Sample, Fault> {
     let finish_reason = match choice.finish_reason.as_deref() {
         Some("stop") => FinishReason::Stop,
         Some("length") => FinishReason::Length,
-        None | Some("abort") => return Err(Fault::Malformed("the completion was broken off by the server".into())),
-        Some(_) => FinishReason::Error,
+        // Ends that another try would meet again.
+        Some("content_filter" | "tool_calls" | "function_call") => FinishReason::Error,
+        Some(other @ ("abort" | "error" | "timeout" | "cancelled")) => {
+            return Err(Fault::Malformed(format!("the completion was broken off by the server ({other})")));
+        }
+        Some(other) => return Err(Fault::Malformed(format!("the completion ended for an unknown reason: {other}"))),
+        None => return Err(Fault::Malformed("the completion was broken off by the server".into())),
     };
     let (token_ids, token_logprobs) = tokens(choice.token_ids, choice.logprobs);
     Ok(Sample { text, token_ids, token_logprobs, finish_reason })
@@ -217,6 +222,8 @@ mod tests {
         malformed(r#"{"choices":[{"text":"a","token_ids":[-1]}]}"#, "not an answer");
         malformed(r#"{"choices":[{"text":"a","finish_reason":"abort"}]}"#, "broken off");
         malformed(r#"{"choices":[{"text":"a"}]}"#, "broken off");
+        malformed(r#"{"choices":[{"text":"a","finish_reason":"error"}]}"#, "broken off");
+        malformed(r#"{"choices":[{"text":"a","finish_reason":"preempted"}]}"#, "unknown reason: preempted");
         let split = r#"{"choices":[{"message":{"content":"4","reasoning_content":"2+2"}}]}"#;
         assert_eq!(read(split.as_bytes()), Err(Fault::ReasoningSplit));
     }

@@ -4,9 +4,13 @@ use super::Endpoint;
 use super::exchange::Failure;
 use crate::RemoteError;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Names that an error lists at most.
 const LISTED: usize = 20;
+
+/// The longest time for the tokens of a probe.
+const PROBE_TIME: Duration = Duration::from_secs(30);
 
 /// A text and the tokens that the given tokenizer makes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +50,7 @@ impl Endpoint {
             return Ok(());
         }
         let listed: Vec<String> =
-            served.iter().take(LISTED).map(|name| format!("{:?}", crate::error::shortened(name))).collect();
+            served.iter().take(LISTED).map(|name| format!("{:?}", self.wire.shown(name))).collect();
         Err(RemoteError::WrongModel {
             url: self.wire.address.shown().to_owned(),
             asked: self.config.model.clone(),
@@ -67,15 +71,19 @@ impl Endpoint {
                 "add_special": false,
                 "parse_special": true,
             });
-            let answer =
-                match self.persist("tokens of a text", self.check_retries(), 1, || self.wire.post(&url, &body)).await {
-                    Ok(answer) => answer,
-                    Err(Failure::Status(status, words)) => {
-                        tracing::debug!("{url}: status {status}: {words}: the tokenizer cannot be compared");
-                        return Ok(false);
-                    }
-                    Err(failure) => return Err(self.final_error(failure)),
-                };
+            // The path is optional: whatever is wrong with it must not keep anybody from sampling.
+            let ask = self.persist("tokens of a text", 1, 1, || self.wire.post(&url, &body));
+            let answer = match tokio::time::timeout(PROBE_TIME, ask).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(failure)) => {
+                    tracing::debug!("{}: the tokenizer cannot be compared", self.final_error(failure));
+                    return Ok(false);
+                }
+                Err(_) => {
+                    tracing::debug!("{url}: no answer in {PROBE_TIME:?}: the tokenizer cannot be compared");
+                    return Ok(false);
+                }
+            };
             let json: Option<Value> = serde_json::from_slice(&answer).ok();
             let tokens = json.as_ref().and_then(|j| j.get("tokens")).and_then(Value::as_array);
             let ids: Option<Vec<u64>> = tokens.and_then(|t| t.iter().map(Value::as_u64).collect());

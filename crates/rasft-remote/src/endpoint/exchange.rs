@@ -46,6 +46,8 @@ pub(crate) struct Limits {
 pub(crate) struct Wire {
     client: Client,
     key: Option<HeaderValue>,
+    /// What must not be shown, even if the server says it.
+    secret: Option<Secret>,
     limits: Limits,
     pub(crate) address: Address,
 }
@@ -71,7 +73,15 @@ impl Wire {
             value.set_sensitive(true);
             Ok(value)
         };
-        Ok(Self { client, key: key.map(bearer).transpose()?, limits, address })
+        Ok(Self { client, key: key.map(bearer).transpose()?, secret: key.cloned(), limits, address })
+    }
+
+    /// A stranger's words, made fit for a terminal and without the key.
+    pub(crate) fn shown(&self, words: &str) -> String {
+        match &self.secret {
+            Some(secret) => shortened(&words.replace(secret.expose(), "…")),
+            None => shortened(words),
+        }
     }
 
     /// GET.
@@ -96,10 +106,13 @@ impl Wire {
         let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
         let pause = header(RETRY_AFTER).and_then(|v| retry_after(v, header(DATE), SystemTime::now()));
         // The body of an error is only a message: what of it cannot be read is left out.
-        let words = words_of(&read_up_to(response, ERROR_BODY).await.unwrap_or_default());
-        let passing = matches!(status.as_u16(), 408 | 409 | 425 | 429 | 500 | 502 | 503 | 504 | 529);
+        let words = self.shown(&words_of(&read_up_to(response, ERROR_BODY).await.unwrap_or_default()));
+        let words = if words.is_empty() { "no message".into() } else { words };
+        let code = status.as_u16();
+        let passing =
+            matches!(code, 408 | 409 | 425 | 429) || (status.is_server_error() && !matches!(code, 501 | 505));
         if passing {
-            return Err(Failure::Again { why: format!("status {}: {words}", status.as_u16()), pause });
+            return Err(Failure::Again { why: format!("status {code}: {words}"), pause });
         }
         Err(Failure::Status(status, words))
     }
@@ -138,8 +151,9 @@ fn words_of(body: &[u8]) -> String {
         let places = ["/error/message", "/message", "/detail", "/error"];
         places.into_iter().find_map(|place| json.pointer(place).and_then(Value::as_str))
     });
-    let words = shortened(told.unwrap_or(&text));
-    if words.is_empty() { "no message".into() } else { words }
+    // Written anew, so that nothing hides in escapes.
+    let whole = || json.as_ref().map_or_else(|| text.into_owned(), Value::to_string);
+    told.map_or_else(whole, str::to_owned)
 }
 
 fn broken(error: &reqwest::Error) -> Failure {

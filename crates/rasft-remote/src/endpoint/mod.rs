@@ -27,7 +27,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use std::cell::Cell;
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 /// How often the caller is asked whether to go on while nothing arrives.
 const TICK: Duration = Duration::from_millis(200);
@@ -98,15 +99,22 @@ impl Endpoint {
         Ok(Self { config, wire, runtime, draining: Cell::new(false) })
     }
 
-    /// Checks that the server has the model and, where it can be asked, the tokenizer; says whether it could.
+    /// Checks that the server has the model and, where it can be asked, the tokenizer; says whether it could. Nothing is
+    /// said if `on_tick`, which is called several times a second, breaks first.
     ///
     /// # Errors
     /// It has another one, or cannot be reached.
-    pub fn check(&self, probes: &[Probe]) -> Result<bool, RemoteError> {
-        self.runtime.block_on(async {
+    pub fn check(
+        &self,
+        probes: &[Probe],
+        on_tick: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Option<bool>, RemoteError> {
+        self.draining.set(false);
+        let checks = async {
             self.check_model().await?;
             self.check_tokenizer(probes).await
-        })
+        };
+        self.runtime.block_on(unless_broken(checks, on_tick)).transpose()
     }
 
     /// Asks for samples and hands each over as it comes. Returns whether everything was delivered: the receiver may break.
@@ -176,7 +184,7 @@ impl Endpoint {
         let ask = || async {
             let answer = self.wire.post(&url, &body).await?;
             answer::read(&answer).map_err(|fault| match fault {
-                Fault::Malformed(why) => Failure::again(format!("malformed answer: {}", crate::error::shortened(&why))),
+                Fault::Malformed(why) => Failure::again(format!("malformed answer: {}", self.wire.shown(&why))),
                 Fault::ReasoningSplit => Failure::Stop(self.reasoning_split()),
             })
         };
@@ -201,14 +209,26 @@ impl Endpoint {
             if nth < retries && !self.draining.get() {
                 let pause = self.config.retry.pause(nth, u64::from(seed) << 8, pause);
                 tracing::debug!("{what}: try {}: {why}; next in {pause:?}", nth + 1);
-                tokio::time::sleep(pause).await;
-                nth += 1;
+                self.wait(pause).await;
                 if !self.draining.get() {
+                    nth += 1;
                     continue;
                 }
             }
             let url = self.wire.address.shown().to_owned();
             return Err(Failure::Stop(RemoteError::GaveUp { url, what: what.to_owned(), tries: nth + 1, last: why }));
+        }
+    }
+
+    /// Waits, but not on when nothing more is to be tried.
+    async fn wait(&self, pause: Duration) {
+        let end = Instant::now() + pause;
+        while !self.draining.get() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            tokio::time::sleep(left.min(TICK)).await;
         }
     }
 
@@ -246,6 +266,21 @@ impl Endpoint {
                 "the server takes the reasoning out of the completion, which would be lost to verification and training"
                     .into(),
             hint: "use --api completions, or start the server without its reasoning parser".into(),
+        }
+    }
+}
+
+/// Drives `work` to its end, or until `on_tick` breaks, which drops it.
+pub(crate) async fn unless_broken<F: Future>(
+    work: F,
+    on_tick: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Option<F::Output> {
+    let mut work = pin!(work);
+    loop {
+        match tokio::time::timeout(TICK, &mut work).await {
+            Ok(done) => return Some(done),
+            Err(_) if on_tick().is_break() => return None,
+            Err(_) => {}
         }
     }
 }

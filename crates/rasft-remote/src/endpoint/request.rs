@@ -112,8 +112,11 @@ pub(crate) fn body(model: &str, dialect: Dialect, sampling: &Sampling, wanted: &
         "top_p": sampling.top_p,
         "presence_penalty": 0,
         "frequency_penalty": 0,
-        "stop": sampling.stop,
     }));
+    // Some servers refuse an empty list.
+    if !sampling.stop.is_empty() {
+        put(json!({ "stop": sampling.stop }));
+    }
     match &wanted.prompt {
         Prompt::Tokens(ids) => put(json!({ "prompt": ids, "echo": false, "logprobs": 1 })),
         Prompt::Text(text) => put(json!({ "prompt": text, "echo": false, "logprobs": 1 })),
@@ -212,6 +215,9 @@ mod tests {
         for (key, value) in expected {
             assert_eq!(body[key], value, "{key}");
         }
+        let none = Sampling { stop: Vec::new(), ..sampling() };
+        let body = super::body("m", Dialect::Openai, &none, &wanted(Prompt::Tokens(vec![1])));
+        assert!(body.get("stop").is_none(), "an empty list is left out");
         let five = Sampling { top_k: 5, ..sampling() };
         assert_eq!(super::body("m", Dialect::Extended, &five, &wanted(Prompt::Text("p".into())))["top_k"], 5);
     }

@@ -2,11 +2,13 @@
 
 use super::transfer::{Transfer, Trouble};
 use super::{CONFIG, HubModel, HubSettings, INDEX, SINGLE, SMALL, hub_error, is_whole, repo_at, shards, spec};
+use crate::endpoint::unless_broken;
 use crate::error::shortened;
 use crate::{ErrorClass, RemoteError};
 use hf_hub::Cache;
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// Sees files come in, and may end it.
@@ -34,6 +36,7 @@ pub(super) struct Fetcher<'a> {
     settings: &'a HubSettings,
     cache: &'a Cache,
     transfer: Transfer<'a>,
+    watch: &'a dyn Watch,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -60,7 +63,7 @@ impl<'a> Fetcher<'a> {
             .enable_all()
             .build()
             .map_err(|e| RemoteError::Client(e.to_string()))?;
-        Ok(Self { model, settings, cache, transfer: Transfer::new(settings, watch)?, runtime })
+        Ok(Self { model, settings, cache, transfer: Transfer::new(settings, watch)?, watch, runtime })
     }
 
     pub(super) fn run(&self) -> Result<PathBuf, RemoteError> {
@@ -150,21 +153,30 @@ impl<'a> Fetcher<'a> {
         what: &str,
         ask: impl Fn() -> F,
     ) -> Result<T, RemoteError> {
-        let mut nth = 0;
-        loop {
-            let trouble = match ask().await {
-                Ok(value) => return Ok(value),
-                Err(trouble) => trouble,
-            };
-            let Trouble::Passing(why, asked) = &trouble else { return Err(self.explained(what, trouble)) };
-            if nth == self.settings.retry.max_retries {
-                return Err(self.explained(what, trouble));
+        let tries = async {
+            let mut nth = 0;
+            loop {
+                let trouble = match ask().await {
+                    Ok(value) => return Ok(value),
+                    Err(trouble) => trouble,
+                };
+                let Trouble::Passing(why, asked) = &trouble else { return Err(trouble) };
+                if nth == self.settings.retry.max_retries {
+                    return Err(trouble);
+                }
+                let pause = self.settings.retry.pause(nth, 0, *asked);
+                tracing::debug!("{}: {what}: try {}: {why}; next in {pause:?}", self.model, nth + 1);
+                tokio::time::sleep(pause).await;
+                nth += 1;
             }
-            let pause = self.settings.retry.pause(nth, 0, *asked);
-            tracing::debug!("{}: {what}: try {}: {why}; next in {pause:?}", self.model, nth + 1);
-            tokio::time::sleep(pause).await;
-            nth += 1;
-        }
+        };
+        // A pause or a standing download must not keep anybody who wants to stop.
+        let mut on_tick = || match self.watch.keep_going() {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        };
+        let done = unless_broken(tries, &mut on_tick).await;
+        done.unwrap_or_else(|| Err(Trouble::Final("interrupted".into()))).map_err(|trouble| self.explained(what, trouble))
     }
 
     fn explained(&self, what: &str, trouble: Trouble) -> RemoteError {

@@ -92,13 +92,16 @@ fn every_passing_trouble_is_tried_again_with_the_same_request() {
         3 => Reply::Cut(200, 5000, Vec::new(), br#"{"choices":[{"te"#.to_vec()),
         4 => Reply::status(200, r#"{"choices":[{"text":"a"#),
         5 => Reply::json(json!({ "choices": [] })),
+        6 => Reply::status(520, "an unknown error"),
+        7 => Reply::json(json!({ "choices": [{ "text": "half", "finish_reason": "error" }] })),
         _ => good(asked),
     });
-    let (result, samples) = run(config(&server), 1);
-    assert!(result.expect("the seventh try"));
+    let patient = RetryPolicy { max_retries: 8, ..config(&server).retry };
+    let (result, samples) = run(EndpointConfig { retry: patient, ..config(&server) }, 1);
+    assert!(result.expect("the ninth try"));
     assert_eq!((samples[&0].text.as_str(), samples[&0].finish_reason), ("<0>", FinishReason::Stop));
     let asked = server.asked();
-    assert_eq!(asked.len(), 7);
+    assert_eq!(asked.len(), 9);
     assert!(asked.iter().all(|a| a.body == asked[0].body && a.path == "/v1/completions" && a.method == "POST"));
 }
 
@@ -132,7 +135,10 @@ fn what_does_not_pass_is_given_up_and_the_others_are_delivered() {
 
 #[test]
 fn a_refusal_is_final_and_never_shows_the_key() {
-    let server = Server::start(|_| Reply::status(401, r#"{"error":{"message":"bad key"}}"#));
+    let server = Server::start(|asked| {
+        let told = format!("bad key: {}", asked.headers["authorization"]);
+        Reply::status(401, &json!({ "error": { "message": told } }).to_string())
+    });
     let keyed = EndpointConfig { key: Secret::new("sk-hunter2"), concurrency: 1, ..config(&server) };
     assert!(!format!("{keyed:?}").contains("hunter2"));
     let (message, _) = failed(run(keyed, 5));
@@ -141,6 +147,15 @@ fn a_refusal_is_final_and_never_shows_the_key() {
     let asked = server.asked();
     assert_eq!(asked.len(), 1, "no further try, no further sample");
     assert_eq!(asked[0].headers["authorization"], "Bearer sk-hunter2");
+
+    // Nor where the answer is only quoted because it cannot be read.
+    let odd = Server::start(|asked| {
+        Reply::json(json!({ "choices": [{ "text": "a", "token_ids": asked.headers["authorization"] }] }))
+    });
+    let once = RetryPolicy { max_retries: 0, ..config(&odd).retry };
+    let keyed = EndpointConfig { key: Secret::new("sk-hunter2"), retry: once, ..config(&odd) };
+    let (message, _) = failed(run(keyed, 1));
+    assert!(message.contains("malformed answer") && !message.contains("hunter2"), "{message}");
 }
 
 #[test]
@@ -209,6 +224,29 @@ fn a_break_ends_asking_and_keeps_what_is_in_flight() {
     assert_eq!(server.asked().len(), keep.samples.len(), "nothing that was asked for is thrown away");
 }
 
+/// Wants to stop at once.
+struct Stop;
+
+impl Receiver for Stop {
+    fn on_sample(&mut self, index: usize, _: Sample) -> Result<ControlFlow<()>, RemoteError> {
+        panic!("sample {index} cannot come");
+    }
+
+    fn on_tick(&mut self) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+}
+
+#[test]
+fn a_long_pause_keeps_nobody_who_wants_to_stop() {
+    let server = Server::start(|_| Reply::status(429, "later").with_header("Retry-After: 600"));
+    let endpoint = Endpoint::new(config(&server)).expect("a sound address");
+    let began = std::time::Instant::now();
+    assert!(!endpoint.sample(&wanted(1), &sampling(), &mut Stop).expect("a stop is no failure"));
+    assert_eq!(endpoint.check(&[], &mut || ControlFlow::Break(())).expect("a stop is no failure"), None);
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+}
+
 #[test]
 fn an_unreachable_server_is_told_soon() {
     let gone = {
@@ -216,7 +254,7 @@ fn an_unreachable_server_is_told_soon() {
         config(&server)
     };
     let endpoint = Endpoint::new(gone).expect("a sound address");
-    let message = endpoint.check(&[]).expect_err("nobody listens").to_string();
+    let message = endpoint.check(&[], &mut || ControlFlow::Continue(())).expect_err("nobody listens").to_string();
     assert!(message.contains("gave up after 4 tries") && message.contains("no connection"), "{message}");
 }
 
@@ -230,7 +268,8 @@ fn listing(models: serde_json::Value, tokens: Reply) -> Server {
 
 fn check(server: &Server) -> Result<bool, RemoteError> {
     let probe = Probe { text: "<s>a b".into(), ids: vec![1, 7, 8] };
-    Endpoint::new(config(server)).expect("a sound address").check(&[probe])
+    let endpoint = Endpoint::new(config(server)).expect("a sound address");
+    endpoint.check(&[probe], &mut || ControlFlow::Continue(())).map(|compared| compared.expect("not broken off"))
 }
 
 #[test]
@@ -253,6 +292,10 @@ fn another_model_or_tokenizer_is_refused() {
 
     let aliased = json!({ "data": [{ "id": "file.gguf", "aliases": ["tiny"] }] });
     assert!(!check(&listing(aliased, Reply::status(404, "no such path"))).expect("no /tokenize is no failure"));
+    for status in [429, 500, 503] {
+        let failing = listing(ours(), Reply::status(status, "no"));
+        assert!(!check(&failing).expect("a broken /tokenize is no failure"), "{status}");
+    }
     assert!(!check(&listing(ours(), Reply::json(json!({ "pieces": [] })))).expect("an unknown answer is none"));
     let odd = check(&listing(json!({ "models": [] }), tokens(json!([])))).expect_err("no list");
     assert!(odd.to_string().contains("no list of models"), "{odd}");
