@@ -1,7 +1,6 @@
 //! Models and samples from elsewhere through the real binaries: a hub and servers on loopback, and llama.cpp's server
 //! when it is there (`make test-endpoint`).
 
-#[expect(dead_code, reason = "shared with the tests of the client, which need more of it")]
 #[path = "support/http.rs"]
 mod http;
 mod support;
