@@ -239,11 +239,7 @@ impl Served<'_> {
     }
 
     /// Checks the server once; says whether the tokenizer could be compared, and nothing if `on_tick` breaks first.
-    fn check(
-        &mut self,
-        first: &Request,
-        on_tick: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<Option<bool>, Error> {
+    fn check(&mut self, first: &Request, on_tick: &mut dyn FnMut() -> ControlFlow<()>) -> Result<Option<bool>, Error> {
         if self.compared.is_some() {
             return Ok(self.compared);
         }

@@ -109,8 +109,7 @@ impl Wire {
         let words = self.shown(&words_of(&read_up_to(response, ERROR_BODY).await.unwrap_or_default()));
         let words = if words.is_empty() { "no message".into() } else { words };
         let code = status.as_u16();
-        let passing =
-            matches!(code, 408 | 409 | 425 | 429) || (status.is_server_error() && !matches!(code, 501 | 505));
+        let passing = matches!(code, 408 | 409 | 425 | 429) || (status.is_server_error() && !matches!(code, 501 | 505));
         if passing {
             return Err(Failure::Again { why: format!("status {code}: {words}"), pause });
         }
