@@ -2,8 +2,8 @@
 //! The hf-hub crate knows the cache's layout.
 //!
 //! A revision that is in the cache is taken from there without asking anybody; `@REV` with a commit hash pins it for good.
-//! All files come from one commit, and the cache's reference to it is written last: an interrupted fetch is taken up
-//! again, never taken for whole. Only what identifies and runs the model is fetched. Absent on purpose: uploading,
+//! All files come from one commit, and a marker of ours and the cache's reference are written last: an interrupted fetch
+//! is taken up again, never taken for whole. What another tool has fetched is compared with the hub's list once. Only what identifies and runs the model is fetched. Absent on purpose: uploading,
 //! other kinds of repositories, pickled weights.
 
 mod fetch;
@@ -78,28 +78,37 @@ impl HubSettings {
 /// The model is not there, not ours to read, not in the cache while offline, or has no safetensors; the network failed.
 pub fn fetch(model: &HubModel, settings: &HubSettings, watch: &dyn Watch) -> Result<PathBuf, RemoteError> {
     let cache = Cache::new(settings.cache.clone());
-    if let Some(snapshot) = cached(&cache, model, settings) {
-        return Ok(snapshot);
+    let commit = cached_commit(model, settings);
+    if let Some(commit) = &commit {
+        let snapshot = cache.repo(repo_at(model, commit)).pointer_path(commit);
+        // Whether another tool has fetched all of it, only the hub can tell.
+        if is_whole(&snapshot) && (settings.offline || marker(model, settings, commit).is_file()) {
+            return Ok(snapshot);
+        }
     }
     if settings.offline {
         let detail = format!("not (wholly) in the cache {}, and HF_HUB_OFFLINE is set", settings.cache.display());
         return Err(hub_error(model, detail, "fetch it once without HF_HUB_OFFLINE", ErrorClass::BadInput));
     }
-    Fetcher::new(model, settings, &cache, watch)?.run()
+    Fetcher::new(model, settings, &cache, watch)?.run(commit.as_deref())
 }
 
-/// The snapshot that the cache's reference (or the revision itself, a commit) leads to, if nothing of it is missing.
-fn cached(cache: &Cache, model: &HubModel, settings: &HubSettings) -> Option<PathBuf> {
-    let repo = cache.repo(repo_at(model, model.revision()));
-    let folder = settings.cache.join(Repo::new(model.id().to_owned(), RepoType::Model).folder_name());
-    let commit = std::fs::read_to_string(folder.join("refs").join(model.revision())).ok();
+/// The commit that the cache's reference names, or the revision itself.
+fn cached_commit(model: &HubModel, settings: &HubSettings) -> Option<String> {
+    let reference = folder(model, settings).join("refs").join(model.revision());
     let commit =
-        commit.as_deref().map(str::trim).or_else(|| spec::is_commit(model.revision()).then(|| model.revision()))?;
-    if !spec::is_commit(commit) {
-        return None;
-    }
-    let snapshot = repo.pointer_path(commit);
-    is_whole(&snapshot).then_some(snapshot)
+        std::fs::read_to_string(reference).map_or_else(|_| model.revision().to_owned(), |t| t.trim().to_owned());
+    spec::is_commit(&commit).then_some(commit)
+}
+
+/// A model's place in the cache.
+fn folder(model: &HubModel, settings: &HubSettings) -> PathBuf {
+    settings.cache.join(Repo::new(model.id().to_owned(), RepoType::Model).folder_name())
+}
+
+/// Says that every file of a commit that is needed has been fetched; other tools leave it alone.
+fn marker(model: &HubModel, settings: &HubSettings, commit: &str) -> PathBuf {
+    folder(model, settings).join(".rasft-whole").join(commit)
 }
 
 fn repo_at(model: &HubModel, revision: &str) -> Repo {

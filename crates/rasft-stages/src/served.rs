@@ -18,11 +18,12 @@ use rasft_types::{FinishReason, Problem};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A text with what tokenizers differ in: case, digits, white space, scripts, bytes beyond ASCII.
 const PROBE: &str = "Let's COUNT: 1234567 + 89 = x²?\n\n\t  naïve “λ→∞” 数学 🦀\r\n{\\frac{1}{2}}  end ";
-/// The longest answer for one completion; a token takes some hundred bytes with its log-probability.
+/// The longest answer, however long a completion may be.
 const MAX_BODY: usize = 64 << 20;
 
 /// How a templated prompt is sent.
@@ -163,6 +164,7 @@ impl Completer for Served<'_> {
     ) -> Result<Stats, Error> {
         let (mut wanted, mut places, mut stats) = (Vec::new(), Vec::new(), Stats::default());
         for (at, request) in requests.iter().enumerate() {
+            let mut prompt = None;
             for sample_index in request.samples.clone() {
                 let room = request.max_new_tokens.min(self.context.saturating_sub(request.prompt_ids.len()));
                 if room == 0 {
@@ -172,7 +174,17 @@ impl Completer for Served<'_> {
                     }
                     continue;
                 }
-                wanted.push(self.wanted(request, sample_index, room, seed)?);
+                let prompt = match &prompt {
+                    Some(prompt) => Arc::clone(prompt),
+                    None => Arc::clone(prompt.insert(Arc::new(self.put(request)?))),
+                };
+                let id = &request.problem_id;
+                wanted.push(Wanted {
+                    label: format!("problem {id}, sample {sample_index}"),
+                    prompt,
+                    max_tokens: room,
+                    seed: sample_seed(seed, id, sample_index),
+                });
                 places.push((at, sample_index));
             }
         }
@@ -205,12 +217,13 @@ impl Completer for Served<'_> {
 }
 
 impl Served<'_> {
-    fn wanted(&self, request: &Request, sample_index: u32, room: usize, seed: u64) -> Result<Wanted, Error> {
+    /// How a problem is put to the server.
+    fn put(&self, request: &Request) -> Result<Prompt, Error> {
         let id = &request.problem_id;
         let text = || {
             self.texts.get(id).cloned().ok_or_else(|| Error::runtime(format!("problem {id}: its text is not known")))
         };
-        let prompt = match (self.policy.api, self.policy.prompt_as) {
+        Ok(match (self.policy.api, self.policy.prompt_as) {
             (Api::Completions, PromptAs::Tokens) => Prompt::Tokens(request.prompt_ids.clone()),
             // The templated text, as its tokens are: the room and `prompt_tokens` are theirs.
             (Api::Completions, PromptAs::Text) => Prompt::Text(match self.prompter {
@@ -222,21 +235,11 @@ impl Served<'_> {
                 let turns = system.map(|s| ("system", s)).into_iter().chain([("user", text()?)]);
                 Prompt::Turns(turns.collect())
             }
-        };
-        Ok(Wanted {
-            label: format!("problem {id}, sample {sample_index}"),
-            prompt,
-            max_tokens: room,
-            seed: sample_seed(seed, id, sample_index),
         })
     }
 
     /// Checks the server once; says whether the tokenizer could be compared, and nothing if `on_tick` breaks first.
-    fn check(
-        &mut self,
-        first: &Request,
-        on_tick: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<Option<bool>, Error> {
+    fn check(&mut self, first: &Request, on_tick: &mut dyn FnMut() -> ControlFlow<()>) -> Result<Option<bool>, Error> {
         if self.compared.is_some() {
             return Ok(self.compared);
         }

@@ -6,7 +6,9 @@
 //! asked. What does not add up is left out as a whole, never patched.
 
 use rasft_types::FinishReason;
-use serde::Deserialize;
+use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
 
 /// One completion as the server gave it.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +34,8 @@ pub(crate) enum Fault {
 
 #[derive(Deserialize)]
 struct Answer {
-    choices: Vec<Choice>,
+    #[serde(deserialize_with = "only_choice")]
+    choices: Choice,
 }
 
 #[derive(Deserialize)]
@@ -79,12 +82,31 @@ struct Entry {
     logprob: Option<f64>,
 }
 
+/// The one choice of a list; nothing behind a second is read.
+fn only_choice<'de, D: Deserializer<'de>>(from: D) -> Result<Choice, D::Error> {
+    struct One;
+    impl<'de> Visitor<'de> for One {
+        type Value = Choice;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of one choice")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Choice, A::Error> {
+            let choice = list.next_element()?.ok_or_else(|| A::Error::custom("asked for 1 completion, got none"))?;
+            match list.next_element::<IgnoredAny>()? {
+                None => Ok(choice),
+                Some(_) => Err(A::Error::custom("asked for 1 completion, got more")),
+            }
+        }
+    }
+    from.deserialize_seq(One)
+}
+
 /// Reads the body of an answer to a request for one completion.
 pub(crate) fn read(body: &[u8]) -> Result<Sample, Fault> {
     let answer: Answer = serde_json::from_slice(body).map_err(|e| Fault::Malformed(format!("not an answer: {e}")))?;
-    let n = answer.choices.len();
-    let [choice] = <[Choice; 1]>::try_from(answer.choices)
-        .map_err(|_| Fault::Malformed(format!("asked for 1 completion, got {n} choices")))?;
+    let choice = answer.choices;
     let said = |text: &Option<String>| text.as_deref().is_some_and(|t| !t.is_empty());
     if choice.message.as_ref().is_some_and(|m| said(&m.reasoning_content) || said(&m.reasoning)) {
         return Err(Fault::ReasoningSplit);
@@ -214,8 +236,9 @@ mod tests {
             Err(Fault::Malformed(why)) => assert!(why.contains(words), "{why}"),
             other => panic!("{body}: {other:?}"),
         };
-        malformed(r#"{"choices":[]}"#, "asked for 1 completion, got 0 choices");
-        malformed(r#"{"choices":[{"text":"a"},{"text":"b"}]}"#, "got 2 choices");
+        malformed(r#"{"choices":[]}"#, "asked for 1 completion, got none");
+        malformed(r#"{"choices":[{"text":"a"},{"text":"b"}]}"#, "got more");
+        malformed(r#"{"choices":[{"text":"a"},{},<never read>"#, "got more");
         malformed(r#"{"choices":[{}]}"#, "neither text nor message");
         malformed(r#"{"choices":[{"text":"a""#, "not an answer");
         malformed("<html>", "not an answer");

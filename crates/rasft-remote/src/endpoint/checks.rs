@@ -72,7 +72,7 @@ impl Endpoint {
                 "parse_special": true,
             });
             // The path is optional: whatever is wrong with it must not keep anybody from sampling.
-            let ask = self.persist("tokens of a text", 1, 1, || self.wire.post(&url, &body));
+            let ask = self.persist("tokens of a text", 1, 1, || self.wire.post(&url, &body, usize::MAX));
             let answer = match tokio::time::timeout(PROBE_TIME, ask).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(failure)) => {

@@ -86,22 +86,22 @@ impl Wire {
 
     /// GET.
     pub(crate) async fn get(&self, url: &str) -> Result<Vec<u8>, Failure> {
-        self.exchange(self.client.get(url)).await
+        self.exchange(self.client.get(url), self.limits.max_body).await
     }
 
-    /// POST of a JSON body.
-    pub(crate) async fn post(&self, url: &str, body: &Value) -> Result<Vec<u8>, Failure> {
-        self.exchange(self.client.post(url).json(body)).await
+    /// POST of a JSON body; the answer may have `most` bytes.
+    pub(crate) async fn post(&self, url: &str, body: &Value, most: usize) -> Result<Vec<u8>, Failure> {
+        self.exchange(self.client.post(url).json(body), most.min(self.limits.max_body)).await
     }
 
-    async fn exchange(&self, mut request: RequestBuilder) -> Result<Vec<u8>, Failure> {
+    async fn exchange(&self, mut request: RequestBuilder, most: usize) -> Result<Vec<u8>, Failure> {
         if let Some(key) = &self.key {
             request = request.header(AUTHORIZATION, key.clone());
         }
         let response = request.send().await.map_err(|e| broken(&e))?;
         let status = response.status();
         if status.is_success() {
-            return self.body(response).await;
+            return self.body(response, most).await;
         }
         let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
         let pause = header(RETRY_AFTER).and_then(|v| retry_after(v, header(DATE), SystemTime::now()));
@@ -109,21 +109,19 @@ impl Wire {
         let words = self.shown(&words_of(&read_up_to(response, ERROR_BODY).await.unwrap_or_default()));
         let words = if words.is_empty() { "no message".into() } else { words };
         let code = status.as_u16();
-        let passing =
-            matches!(code, 408 | 409 | 425 | 429) || (status.is_server_error() && !matches!(code, 501 | 505));
+        let passing = matches!(code, 408 | 409 | 425 | 429) || (status.is_server_error() && !matches!(code, 501 | 505));
         if passing {
             return Err(Failure::Again { why: format!("status {code}: {words}"), pause });
         }
         Err(Failure::Status(status, words))
     }
 
-    async fn body(&self, response: Response) -> Result<Vec<u8>, Failure> {
-        let most = self.limits.max_body;
+    async fn body(&self, response: Response, most: usize) -> Result<Vec<u8>, Failure> {
         let body = read_up_to(response, most + 1).await.map_err(|e| broken(&e))?;
         if body.len() > most {
             return Err(Failure::Stop(RemoteError::Unusable {
                 url: self.address.shown().to_owned(),
-                detail: format!("the answer is longer than {} MiB", most >> 20),
+                detail: format!("the answer is longer than {} KiB", most >> 10),
                 hint: "is this an OpenAI-compatible server?".into(),
             }));
         }

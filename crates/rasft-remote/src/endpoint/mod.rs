@@ -54,7 +54,7 @@ pub struct EndpointConfig {
     pub timeout: Duration,
     /// Longest time for a connection to come about.
     pub connect_timeout: Duration,
-    /// Longest answer, bytes.
+    /// Longest answer, bytes; one completion may have less, by its length in tokens.
     pub max_body: usize,
     /// Tries and pauses.
     pub retry: RetryPolicy,
@@ -182,7 +182,7 @@ impl Endpoint {
         let body = request::body(&self.config.model, self.config.dialect, sampling, wanted);
         let url = self.wire.address.api(self.config.api.path());
         let ask = || async {
-            let answer = self.wire.post(&url, &body).await?;
+            let answer = self.wire.post(&url, &body, request::longest_answer(wanted)).await?;
             answer::read(&answer).map_err(|fault| match fault {
                 Fault::Malformed(why) => Failure::again(format!("malformed answer: {}", self.wire.shown(&why))),
                 Fault::ReasoningSplit => Failure::Stop(self.reasoning_split()),

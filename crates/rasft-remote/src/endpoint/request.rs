@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// Which interface is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,8 +74,8 @@ pub struct Sampling {
 pub struct Wanted {
     /// For messages: which problem and which sample.
     pub label: String,
-    /// What it continues.
-    pub prompt: Prompt,
+    /// What it continues; the samples of a problem share it.
+    pub prompt: Arc<Prompt>,
     /// Longest completion, tokens.
     pub max_tokens: usize,
     /// Seed of this sample alone.
@@ -117,7 +118,7 @@ pub(crate) fn body(model: &str, dialect: Dialect, sampling: &Sampling, wanted: &
     if !sampling.stop.is_empty() {
         put(json!({ "stop": sampling.stop }));
     }
-    match &wanted.prompt {
+    match &*wanted.prompt {
         Prompt::Tokens(ids) => put(json!({ "prompt": ids, "echo": false, "logprobs": 1 })),
         Prompt::Text(text) => put(json!({ "prompt": text, "echo": false, "logprobs": 1 })),
         Prompt::Turns(turns) => {
@@ -158,16 +159,30 @@ fn extended(sampling: &Sampling, wanted: &Wanted) -> Value {
     })
 }
 
-/// At least the tokens of prompt and completion: llama.cpp's penalty looks back so far. A token has at least one byte.
+/// At least the tokens of prompt and completion: llama.cpp's penalty looks back so far.
 fn window(wanted: &Wanted) -> usize {
+    most_prompt_tokens(&wanted.prompt).saturating_add(wanted.max_tokens).min(1 << 20)
+}
+
+/// No prompt has more tokens: a token has at least one byte.
+fn most_prompt_tokens(prompt: &Prompt) -> usize {
     /// For the markers that a server's template writes around turns.
     const MARKERS: usize = 512;
-    let prompt = match &wanted.prompt {
+    match prompt {
         Prompt::Tokens(ids) => ids.len(),
         Prompt::Text(text) => text.len(),
         Prompt::Turns(turns) => turns.iter().map(|(_, text)| text.len()).sum::<usize>() + MARKERS,
-    };
-    (prompt + wanted.max_tokens).min(1 << 20)
+    }
+}
+
+/// No honest answer has more bytes: a token with its log-probability takes some hundred, and a server may repeat the
+/// prompt, as text and as ids.
+pub(crate) fn longest_answer(wanted: &Wanted) -> usize {
+    const AROUND: usize = 64 << 10;
+    const TOKEN: usize = 2 << 10;
+    const PROMPT_TOKEN: usize = 64;
+    let completion = wanted.max_tokens.saturating_mul(TOKEN);
+    completion.saturating_add(most_prompt_tokens(&wanted.prompt).saturating_mul(PROMPT_TOKEN)).saturating_add(AROUND)
 }
 
 #[cfg(test)]
@@ -188,7 +203,7 @@ mod tests {
     }
 
     fn wanted(prompt: Prompt) -> Wanted {
-        Wanted { label: "x".into(), prompt, max_tokens: 9, seed: 5 }
+        Wanted { label: "x".into(), prompt: Arc::new(prompt), max_tokens: 9, seed: 5 }
     }
 
     #[test]

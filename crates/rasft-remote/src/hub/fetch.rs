@@ -1,7 +1,7 @@
 //! Which files of a revision are needed, in which order they come, and what a failure means.
 
 use super::transfer::{Transfer, Trouble};
-use super::{CONFIG, HubModel, HubSettings, INDEX, SINGLE, SMALL, hub_error, is_whole, repo_at, shards, spec};
+use super::{CONFIG, HubModel, HubSettings, INDEX, SINGLE, SMALL, hub_error, is_whole, marker, repo_at, shards, spec};
 use crate::endpoint::unless_broken;
 use crate::error::shortened;
 use crate::{ErrorClass, RemoteError};
@@ -66,12 +66,13 @@ impl<'a> Fetcher<'a> {
         Ok(Self { model, settings, cache, transfer: Transfer::new(settings, watch)?, watch, runtime })
     }
 
-    pub(super) fn run(&self) -> Result<PathBuf, RemoteError> {
-        self.runtime.block_on(self.fetch())
+    /// Fetches what is missing of the commit that the cache has, else of the revision.
+    pub(super) fn run(&self, commit: Option<&str>) -> Result<PathBuf, RemoteError> {
+        self.runtime.block_on(self.fetch(commit.unwrap_or_else(|| self.model.revision())))
     }
 
-    async fn fetch(&self) -> Result<PathBuf, RemoteError> {
-        let revision = self.resolve().await?;
+    async fn fetch(&self, revision: &str) -> Result<PathBuf, RemoteError> {
+        let revision = self.resolve(revision).await?;
         let snapshot = self.cache.repo(repo_at(self.model, &revision.sha)).pointer_path(&revision.sha);
         let files: BTreeSet<&str> = revision.siblings.iter().map(|s| s.rfilename.as_str()).collect();
         for name in SMALL.into_iter().filter(|name| files.contains(*name)) {
@@ -92,6 +93,7 @@ impl<'a> Fetcher<'a> {
             let hint = "convert the slow tokenizer with transformers' AutoTokenizer(...).save_pretrained, and give that directory";
             return Err(hub_error(self.model, "has no tokenizer.json", hint, ErrorClass::BadInput));
         }
+        self.mark(&revision.sha)?;
         if !spec::is_commit(self.model.revision()) {
             let refs = self.cache.repo(repo_at(self.model, self.model.revision()));
             let io = |source| RemoteError::Io { path: self.settings.cache.clone(), source };
@@ -100,10 +102,16 @@ impl<'a> Fetcher<'a> {
         Ok(snapshot)
     }
 
-    /// Commit and files of the revision; refuses models that cannot be run before anything is fetched.
-    async fn resolve(&self) -> Result<Revision, RemoteError> {
+    fn mark(&self, commit: &str) -> Result<(), RemoteError> {
+        let path = marker(self.model, self.settings, commit);
+        let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, ""));
+        written.map_err(|source| RemoteError::Io { path, source })
+    }
+
+    /// Commit and files of a revision; refuses models that cannot be run before anything is fetched.
+    async fn resolve(&self, revision: &str) -> Result<Revision, RemoteError> {
         let (base, id) = (self.base(), self.model.id());
-        let url = format!("{base}/api/models/{id}/revision/{}", self.model.revision().replace('/', "%2F"));
+        let url = format!("{base}/api/models/{id}/revision/{}", revision.replace('/', "%2F"));
         let body = self.persist("its list of files", || self.transfer.small(&url)).await?;
         let no_hub = |what: &str| {
             let hint = "is HF_ENDPOINT a Hugging Face hub?";
@@ -176,7 +184,8 @@ impl<'a> Fetcher<'a> {
             false => ControlFlow::Break(()),
         };
         let done = unless_broken(tries, &mut on_tick).await;
-        done.unwrap_or_else(|| Err(Trouble::Final("interrupted".into()))).map_err(|trouble| self.explained(what, trouble))
+        done.unwrap_or_else(|| Err(Trouble::Final("interrupted".into())))
+            .map_err(|trouble| self.explained(what, trouble))
     }
 
     fn explained(&self, what: &str, trouble: Trouble) -> RemoteError {
@@ -198,7 +207,7 @@ impl<'a> Fetcher<'a> {
                     Trouble::Passing(why, _) | Trouble::Final(why) => shortened(&why),
                     Trouble::Disk(..) => String::new(),
                 };
-                let hint = "what has been fetched is kept; run the same command again, or give a local directory";
+                let hint = "what has been fetched is kept; run the same command again, give a local directory, or use what is cached with HF_HUB_OFFLINE=1";
                 hub_error(model, format!("{what}: cannot fetch from {at}: {why}"), hint, ErrorClass::Runtime)
             }
         }

@@ -107,7 +107,8 @@ impl<'a> Transfer<'a> {
         }
         // Of a file that is all there no rest can be asked for: only the check was missing.
         if have == 0 || bytes != Some(have) {
-            let response = if have == 0 { found.response } else { self.rest(url, &found, have, &file, &partial).await? };
+            let response =
+                if have == 0 { found.response } else { self.rest(url, &found, have, &file, &partial).await? };
             if response.status() != StatusCode::PARTIAL_CONTENT {
                 file.set_len(0).map_err(disk)?;
                 have = 0;
@@ -124,14 +125,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// The bytes behind the first `have`. Where there are none, or others are given, the file is begun anew.
-    async fn rest(
-        &self,
-        url: &str,
-        whole: &Found,
-        have: u64,
-        file: &File,
-        path: &Path,
-    ) -> Result<Response, Trouble> {
+    async fn rest(&self, url: &str, whole: &Found, have: u64, file: &File, path: &Path) -> Result<Response, Trouble> {
         let anew = |why: String| match file.set_len(0) {
             Ok(()) => Trouble::Passing(why, None),
             Err(e) => Trouble::Disk(path.to_path_buf(), e),

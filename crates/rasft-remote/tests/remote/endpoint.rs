@@ -42,7 +42,7 @@ fn sampling() -> Sampling {
 fn wanted(n: usize) -> Vec<Wanted> {
     let one = |i: usize| Wanted {
         label: format!("problem p, sample {i}"),
-        prompt: Prompt::Tokens(vec![1, i as u32]),
+        prompt: Prompt::Tokens(vec![1, i as u32]).into(),
         max_tokens: 4,
         seed: i as u32,
     };
@@ -179,7 +179,8 @@ fn a_redirect_is_not_followed() {
 fn an_endless_answer_is_cut_off() {
     let server = Server::start(|_| Reply::Full(200, Vec::new(), vec![b' '; 3 << 20]));
     let (message, _) = failed(run(config(&server), 1));
-    assert!(message.contains("longer than 1 MiB"), "{message}");
+    // 64 KiB, 2 KiB for each of four tokens, 64 bytes for each of two.
+    assert!(message.contains("longer than 72 KiB"), "{message}");
     assert_eq!(server.asked().len(), 1);
 }
 

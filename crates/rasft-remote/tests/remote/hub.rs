@@ -28,7 +28,7 @@ fn single() -> Files {
 
 /// Answers like the hub: small files directly, weights by a redirect to another host.
 fn answer(files: &Files, cdn_port: u16, asked: &Asked) -> Reply {
-    if asked.path == "/api/models/org/name/revision/main" {
+    if ["main", COMMIT].iter().any(|rev| asked.path == format!("/api/models/org/name/revision/{rev}")) {
         let siblings: Vec<_> = files.keys().map(|name| json!({ "rfilename": name })).collect();
         return Reply::json(json!({ "sha": COMMIT, "siblings": siblings }));
     }
@@ -123,6 +123,26 @@ fn needed_files_are_fetched_once_and_then_found_without_the_network() {
     assert_eq!(get("hf:org/name", &offline).expect("offline, from the cache"), dir);
     assert_eq!(hub.hub.asked().len(), asked.len());
     assert!(!hub.cdn.asked_of("/cdn/model.safetensors").is_empty());
+}
+
+#[test]
+fn what_another_tool_has_fetched_is_compared_with_the_hub_once() {
+    let (hub, cache) = (hub(single()), tempfile::tempdir().expect("a folder"));
+    let online = settings(&hub.hub.url(), cache.path());
+    let dir = get("hf:org/name", &online).expect("fetched");
+    // As a tool leaves it that needed no chat template.
+    std::fs::remove_dir_all(online.cache.join("models--org--name/.rasft-whole")).expect("the marker");
+    std::fs::remove_file(dir.join("tokenizer_config.json")).expect("the link");
+    let offline = HubSettings { offline: true, ..online.clone() };
+    assert_eq!(get("hf:org/name", &offline).expect("offline, as it is"), dir);
+    assert!(!dir.join("tokenizer_config.json").exists());
+    let weights = hub.hub.asked_of("model.safetensors").len();
+    assert_eq!(get("hf:org/name", &online).expect("completed"), dir);
+    assert!(dir.join("tokenizer_config.json").is_file());
+    assert_eq!(hub.hub.asked_of("model.safetensors").len(), weights, "what is there is not fetched again");
+    let asked = hub.hub.asked().len();
+    assert_eq!(get("hf:org/name", &online).expect("from the cache"), dir);
+    assert_eq!(hub.hub.asked().len(), asked, "once");
 }
 
 #[test]
