@@ -114,7 +114,7 @@ impl Start {
         )))
     }
 
-    /// Refuses to begin what does not fit into memory.
+    /// Refuses to begin what does not fit into memory, and warns of what may not.
     pub fn check_memory(&self, tokens: u64, activations: Activations) -> Result<(), Error> {
         let n = self.config.n_parameters() as u64;
         let (trained, adapter) = match &self.weights {
@@ -131,7 +131,12 @@ impl Start {
         let weights = n + of_reference + if adapter { trained } else { 0 };
         let passes = if adapter { Passes::Adapter } else { Passes::Full(activations) };
         let need = MemoryNeed::of(&self.config, weights, trained, tokens, passes);
-        if self.options.device.is_cpu() { memory::check(&need, memory::available(), passes) } else { Ok(()) }
+        if self.options.device.is_cpu()
+            && let Some(warning) = memory::check(&need, memory::available(), passes)?
+        {
+            tracing::warn!("{warning}");
+        }
+        Ok(())
     }
 
     /// The trainer at the beginning of the run, or where it was left.
