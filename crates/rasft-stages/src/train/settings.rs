@@ -233,6 +233,16 @@ fn objective(params: &Params) -> Result<Objective, Error> {
     let named = |e| Error::usage(format!("--objective {}: {e}", params.objective));
     let mut objective = Objective::parse(&params.objective, params.clip_min, params.clip_max).map_err(named)?;
     if let Some(clip_high) = params.clip_high {
+    let unused = |flag: &str, of: &str| {
+        Error::usage(format!("{flag} is not used by objective {}\nhint: it belongs to {of}", params.objective))
+    };
+    if params.clip_high.is_some() && !matches!(objective, Objective::Grpo { .. }) {
+        return Err(unused("--clip-high", "grpo"));
+    }
+    let held = matches!(objective, Objective::SftKl { .. } | Objective::Asft { .. } | Objective::Grpo { .. });
+    if params.kl_weight.is_some() && !held {
+        return Err(unused("--kl-weight", "sft-kl, asft and grpo"));
+    }
         objective = objective.with_clip_high(clip_high);
     }
     if let Some(kl_weight) = params.kl_weight {
@@ -288,7 +298,7 @@ mod tests {
             Some(lora)
         };
         type Change<'a> = &'a dyn Fn(&mut Params);
-        let cases: [(&str, Change); 24] = [
+        let cases: [(&str, Change); 26] = [
             ("--objective bogus", &|p| p.objective = "bogus".into()),
             ("--schedule step", &|p| p.schedule = "step".into()),
             ("--loss-normalization mean", &|p| p.loss_normalization = "mean".into()),
@@ -310,6 +320,8 @@ mod tests {
             ("KL weight", &|p| (p.objective, p.kl_weight) = ("asft".into(), Some(-1.0))),
             ("token ratio", &|p| (p.objective, p.clip_high) = ("grpo".into(), Some(f64::NAN))),
             ("rank", &|p| p.lora = adapted(|l| l.rank = 0)),
+            ("--clip-high", &|p| p.clip_high = Some(0.28)),
+            ("--kl-weight", &|p| (p.objective, p.kl_weight) = ("profit".into(), Some(0.0))),
             ("dropout", &|p| p.lora = adapted(|l| l.dropout = 1.0)),
             ("lm_head", &|p| p.lora = adapted(|l| l.targets = vec!["lm_head".into()])),
             ("--from-scratch", &|p| (p.from_scratch, p.lora) = (true, adapted(|_| ()))),
