@@ -12,7 +12,7 @@ mod grpo;
 
 use crate::frames::group_rows;
 use crate::job::Job;
-use crate::policy::Policy;
+use crate::policy::{Policy, device_kind, on_cpu};
 use crate::produce::{Product, produce};
 use crate::prompt::{PromptParams, Prompter};
 use crate::trajectories::{expert_item, response_item, score_items};
@@ -87,7 +87,7 @@ pub struct Params {
     /// How problems are put.
     pub prompt: PromptParams,
     /// Where the reference runs.
-    #[serde(skip)]
+    #[serde(serialize_with = "device_kind", skip_serializing_if = "on_cpu")]
     pub device: Option<String>,
 }
 
