@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use watch::Watch;
 
 const STAGE: &str = "train";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// The metrics table beside the weights.
 pub const METRICS_FILE: &str = "metrics.parquet";
 
