@@ -51,6 +51,22 @@ fn an_adapter_is_a_model_wherever_a_model_is_asked_for() {
         bench.run("rasft-train", &[&["--mixture", &mixture, "--steps", "1", "--objective", "sft"][..], &next].concat());
     assert_eq!(ran.code, 2, "{}", ran.stderr);
     assert!(ran.stderr.contains("down_proj,q_proj,v_proj"), "{}", ran.stderr);
+    // One from elsewhere whose scale is rank-stabilised goes on as such.
+    let stabilised = bench.path("stabilised");
+    std::fs::create_dir_all(&stabilised).expect("folder");
+    for (name, bytes) in data(Path::new(&adapter))
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("adapter_config.json") || name.starts_with("adapter_model.safetensors"))
+    {
+        let text = String::from_utf8_lossy(&bytes).replace("\"use_rslora\": false", "\"use_rslora\": true");
+        let bytes = if name.ends_with("adapter_config.json") { text.into_bytes() } else { bytes };
+        std::fs::write(stabilised.join(name), bytes).expect("write");
+    }
+    let from = stabilised.display().to_string();
+    let lora = ["--lora", "4", "--lora-targets", "q_proj,v_proj,down_proj"];
+    let next = train(&[&["--model", &from, "--base", &model][..], &lora].concat());
+    let config = std::fs::read_to_string(Path::new(&next).join("adapter_config.json")).expect("a configuration");
+    assert!(config.contains("\"use_rslora\": true"), "{config}");
     // Another base is found out.
     let other = crate::support::model_with(&bench.path("other"), &[], &[("config.json", serde_json::json!({"x": 1}))]);
     let ran = bench.run("rasft-score", &["difficulty", "--problems", &problems, "--model", &adapter, "--base", &other]);

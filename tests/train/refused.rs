@@ -100,8 +100,8 @@ fn a_run_that_cannot_fit_into_memory_is_not_begun() {
     }
     std::fs::write(&path, config.to_string()).expect("write");
     let ran = setting.run(&[]);
-    assert_eq!(ran.code, 2, "{}", ran.stderr);
-    assert!(ran.stderr.contains("needs at least") && ran.stderr.contains("--lora"), "{}", ran.stderr);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("does not fit into memory") && ran.stderr.contains("--lora"), "{}", ran.stderr);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     main_with::<TrainCli>(|session, cli| {
-        let args = session.layer(&cli.args, "train")?.settle_length(&cli.args);
+        let args = session.layer(&cli.args, "train")?.settle_alternatives(&cli.args);
         let store = session.store()?;
         let (inputs, params) = args.resolve(session.common.seed(), session.common.device.clone())?;
         let outputs = rasft_stages::train::run(&inputs, &params, &session.ctx(&store)?)?;

@@ -1,4 +1,4 @@
-//! How much memory a run takes at least, known before the first step.
+//! How much memory a run takes, known before the first step.
 
 use crate::batch::{MicroBatching, Trajectory};
 use rasft_model::{Activations, DecoderConfig};
@@ -31,7 +31,7 @@ pub enum Passes {
 }
 
 impl MemoryNeed {
-    /// A lower bound for a run.
+    /// Weights, gradients and moments as they are held all the time; activations as the largest micro-batch may keep them.
     ///
     /// Kept are, per layer and token, two vectors of the hidden size, two of q's, two of k's and two of the MLP's (two more of
     /// q's and k's where those have norms); recomputed, one of the hidden size, and one layer as if kept. An adapter's

@@ -249,7 +249,7 @@ pub fn sequence_terms(objective: Objective, sequence: &Sequence<'_>) -> Sequence
 /// L_t = −min(ρ_t·w_b, ρ̃_t·w_b),   c_t = ρ_t·w_b where the minimum is the unclipped one, else 0
 /// ```
 ///
-/// because `∂ρ_t/∂log p_θ = ρ_t` and the clipped branch is constant.
+/// because `∂ρ_t/∂log p_θ = ρ_t` and the clipped branch is constant; so is ρ_t itself where its logarithm is cut at ±20.
 ///
 /// # Shapes
 /// Log-probabilities under policy and behaviour policy (T), nats; `w_b` is the group-relative advantage.
@@ -270,12 +270,13 @@ fn clipped_policy_gradient(sequence: &Sequence<'_>, epsilon_low: f64, epsilon_hi
     };
     let (advantage, share) = (sequence.weight, 1.0 / n.max(1) as f64);
     for (lp, old) in sequence.logprobs.iter().zip(sequence.old_logprobs) {
-        let log_ratio = (f64::from(*lp) - f64::from(*old)).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT);
-        let ratio = log_ratio.exp();
+        let log_ratio = f64::from(*lp) - f64::from(*old);
+        let moves = log_ratio.abs() <= LOG_RATIO_LIMIT;
+        let ratio = log_ratio.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp();
         let clipped = ratio.clamp(1.0 - epsilon_low, 1.0 + epsilon_high);
         let active = ratio * advantage <= clipped * advantage;
         terms.loss -= if active { ratio * advantage } else { clipped * advantage };
-        terms.coefficients.push(if active { (ratio * advantage) as f32 } else { 0.0 });
+        terms.coefficients.push(if active && moves { (ratio * advantage) as f32 } else { 0.0 });
         terms.ratio += ratio * share;
         terms.clipped_ratio += clipped * share;
         terms.clipped_low += if !active && clipped > ratio { share } else { 0.0 };
@@ -409,6 +410,20 @@ mod tests {
         assert!((loses.loss - 2.0 * (1.0 + 1.25 + 1.5 + 0.8 + 0.9)).abs() < 1e-6);
         assert_eq!((loses.clipped_low, loses.clipped_high), (0.2, 0.0));
         assert!((loses.ratio - 1.03).abs() < 1e-6 && loses.counted == 5);
+    }
+
+    /// Beyond ±20 the value is flat, so the gradient is 0 even where the unclipped branch is taken.
+    #[test]
+    fn grpo_does_not_push_where_its_ratio_is_cut() {
+        let grpo = Objective::Grpo { epsilon_low: 0.2, epsilon_high: 0.28, kl_weight: 0.0 };
+        let of = |logprobs: [f32; 2], weight: f64| {
+            let s = Sequence { logprobs: &logprobs, weight, ref_logprob: 0.0, old_logprobs: &[-30.0, -1.0] };
+            sequence_terms(grpo, &s)
+        };
+        let (terms, further) = (of([-0.5, -1.0], -1.0), of([-0.25, -1.0], -1.0));
+        assert_eq!(terms.loss, further.loss);
+        assert_eq!(terms.coefficients, [0.0, -1.0]);
+        assert_eq!(of([-30.0, -40.0], 1.0).coefficients, [1.0, 0.0]);
     }
 
     /// `∂L/∂log p_t = −c_t`, against central differences of the value alone.

@@ -5,7 +5,7 @@
 
 use crate::expert_loss::{Experts, Losses};
 use crate::job::Job;
-use crate::policy::Policy;
+use crate::policy::{Policy, device_kind, on_cpu};
 use crate::produce::{Product, map_shards, produce_surveyed};
 use crate::prompt::{PromptParams, Prompter};
 use crate::{Ctx, Error, Outputs, Slice, check};
@@ -79,7 +79,7 @@ pub struct Params {
     /// Seed of the selection.
     pub seed: u64,
     /// Where the policy runs.
-    #[serde(skip)]
+    #[serde(serialize_with = "device_kind", skip_serializing_if = "on_cpu")]
     pub device: Option<String>,
 }
 

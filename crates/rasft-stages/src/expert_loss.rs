@@ -3,7 +3,7 @@
 
 use crate::blocks::{self, Blocks, Mapping, Survey};
 use crate::job::Job;
-use crate::policy::Policy;
+use crate::policy::{Policy, device_kind, on_cpu};
 use crate::prompt::{PromptParams, Prompter};
 use crate::trajectories::{Scorer, expert_item};
 use crate::{Ctx, Error};
@@ -40,12 +40,15 @@ pub struct Experts<'a> {
 struct Params<'a> {
     max_length: usize,
     prompt: &'a PromptParams,
+    #[serde(serialize_with = "device_kind", skip_serializing_if = "on_cpu")]
+    device: Option<String>,
 }
 
 impl Experts<'_> {
     /// Stage and parameters of the blocks.
     pub fn key(&self) -> Result<KeyParams, Error> {
-        let params = Params { max_length: self.max_length, prompt: self.prompt };
+        let device = self.device.map(str::to_owned);
+        let params = Params { max_length: self.max_length, prompt: self.prompt, device };
         Ok(Job::new(STAGE, VERSION, &params)?.key)
     }
 

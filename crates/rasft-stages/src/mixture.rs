@@ -12,7 +12,7 @@ mod grpo;
 
 use crate::frames::group_rows;
 use crate::job::Job;
-use crate::policy::Policy;
+use crate::policy::{Policy, device_kind, on_cpu};
 use crate::produce::{Product, produce};
 use crate::prompt::{PromptParams, Prompter};
 use crate::trajectories::{expert_item, response_item, score_items};
@@ -25,11 +25,11 @@ use rasft_types::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 const STAGE: &str = "mixture";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Fall-back of the mixture's own, beside those of the solvability table.
 const TOO_LONG: &str = "too_long";
 
@@ -87,7 +87,7 @@ pub struct Params {
     /// How problems are put.
     pub prompt: PromptParams,
     /// Where the reference runs.
-    #[serde(skip)]
+    #[serde(serialize_with = "device_kind", skip_serializing_if = "on_cpu")]
     pub device: Option<String>,
 }
 
@@ -143,8 +143,16 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         let mut build = Build::new(&prompter, params);
         match (&measured, params.objective) {
             (Some(measured), For::Grpo) => {
-                let groups = grpo::Groups::read(measured)?;
-                for problem in routes.in_order(slice) {
+                let round = routes.in_order(slice);
+                let known: BTreeSet<&str> = problems.iter().map(|p| p.problem_id.as_str()).collect();
+                let chosen: BTreeSet<&str> = round.iter().map(|p| p.problem_id.as_str()).collect();
+                let belongs = |id: &str| match (chosen.contains(id), known.contains(id)) {
+                    (true, _) => grpo::Belongs::ThisRound,
+                    (false, true) => grpo::Belongs::AnotherRound,
+                    (false, false) => grpo::Belongs::Nowhere,
+                };
+                let groups = grpo::Groups::read(measured, &belongs, params.max_length)?;
+                for problem in round {
                     build.group(problem, routes.of(&problem.problem_id).0, &groups)?;
                 }
                 build.dropped.extend(groups.dropped);
@@ -287,10 +295,7 @@ impl<'a> Build<'a> {
         let prompt = self.prompter.ids(&problem.prompt)?;
         for grpo::Member { rollout, advantage } in members {
             self.counts.n_in += 1;
-            let Some(item) = grpo::item(&prompt, rollout, self.options.max_length)? else {
-                self.counts.n_too_long += 1;
-                continue;
-            };
+            let item = grpo::item(&prompt, rollout)?;
             self.counts.n_out += 1;
             let (text, id) = (rollout.completion.clone(), Some(&rollout.rollout_id));
             self.push(problem, id, route, *advantage, prompt_text.clone(), text, item);

@@ -6,6 +6,7 @@ use candle_core::Device;
 use rasft_data::{DataError, MANIFEST_FILE, Manifest, hash_file};
 use rasft_model::{Decoder, LoadOptions, ModelDir, ModelError, gguf};
 use rasft_store::Store;
+use serde::Serializer;
 use std::path::Path;
 
 /// A model directory and the content hash of all its files.
@@ -100,6 +101,18 @@ pub fn verify_files(dir: &Path, which: &dyn Fn(&str) -> bool) -> Result<(), Erro
         }
     }
     Ok(())
+}
+
+/// Whether the device is the CPU, which keys do not name: its kernels give the same bits on every machine.
+pub(crate) fn on_cpu(device: &Option<String>) -> bool {
+    device.as_deref().is_none_or(|name| name == "cpu")
+}
+
+/// What keys name of a device, `cuda` or `metal`: its sums may come out otherwise than the CPU's; which one of several it
+/// is does not matter.
+pub(crate) fn device_kind<S: Serializer>(device: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    let name = device.as_deref().unwrap_or("cpu");
+    serializer.serialize_str(name.split_once(':').map_or(name, |(kind, _)| kind))
 }
 
 /// `cpu`, `cuda[:i]` or `metal`; the CPU if nobody says.

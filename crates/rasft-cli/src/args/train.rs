@@ -158,10 +158,16 @@ pub struct TrainArgs {
 }
 
 impl TrainArgs {
-    /// `--epochs` on the command line beats `steps` in the file, and the other way round.
-    pub fn settle_length(mut self, flags: &Self) -> Self {
+    /// A flag on the command line beats its alternative in the file: `--epochs` and `steps`, `--micro-batch-tokens` and
+    /// `micro_batch_size`, and the other way round.
+    pub fn settle_alternatives(mut self, flags: &Self) -> Self {
         if flags.epochs.is_some() {
             self.steps = None;
+        }
+        if flags.micro_batch_tokens.is_some() {
+            self.micro_batch_size = None;
+        } else if flags.micro_batch_size.is_some() {
+            self.micro_batch_tokens = None;
         }
         self
     }
@@ -179,6 +185,11 @@ impl TrainArgs {
             continue_from: self.continue_from.clone(),
             reference: self.reference.clone(),
         };
+        if self.micro_batch_tokens.is_some() && self.micro_batch_size.is_some() {
+            return Err(Failure::usage(
+                "micro_batch_tokens and micro_batch_size are alternatives: the configuration file gives both\nhint: remove one of them",
+            ));
+        }
         let d = Params::default();
         let params = Params {
             from_scratch: self.from_scratch.unwrap_or(d.from_scratch),
@@ -234,5 +245,31 @@ impl TrainArgs {
             targets: if self.lora_targets.is_empty() { d.targets } else { self.lora_targets.clone() },
             merge: self.merge.unwrap_or(d.merge),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_beats_its_alternative_in_the_file() {
+        let both = TrainArgs {
+            mixture: vec!["m".into()],
+            model: Some("model".into()),
+            micro_batch_tokens: Some(64),
+            micro_batch_size: Some(2),
+            ..TrainArgs::default()
+        };
+        let tokens = TrainArgs { micro_batch_tokens: Some(64), ..TrainArgs::default() };
+        let size = TrainArgs { micro_batch_size: Some(2), ..TrainArgs::default() };
+        let cut = |flags: &TrainArgs| {
+            let params = both.clone().settle_alternatives(flags).resolve(42, None).ok().map(|(_, params)| params);
+            params.map(|params| (params.micro_batch_tokens, params.micro_batch_size))
+        };
+        let default = Params::default().micro_batch_tokens;
+        assert_eq!(cut(&tokens), Some((64, None)));
+        assert_eq!(cut(&size), Some((default, Some(2))), "what is not used stays out of the key");
+        assert_eq!(cut(&TrainArgs::default()), None, "the file alone gives both");
     }
 }

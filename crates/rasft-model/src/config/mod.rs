@@ -119,17 +119,6 @@ impl DecoderConfig {
         size_of::<f32>() * (self.n_parameters() + head * embedding)
     }
 
-    /// Rough bytes that training takes: weights, gradients (twice while they are summed up) and two moments in f32, and
-    /// what the backward pass of `n_tokens` tokens keeps.
-    ///
-    /// Per token and layer: residual, norms and projections 6·D, attention 3·q + 4·kv, feed-forward 3·I; the same again
-    /// at most for gradients in flight of one layer, which is small beside all layers.
-    #[must_use]
-    pub fn training_bytes(&self, n_tokens: usize) -> usize {
-        let layer = 6 * self.hidden_size + 3 * self.q_dim() + 4 * self.kv_dim() + 3 * self.intermediate_size;
-        size_of::<f32>() * (5 * self.n_parameters() + n_tokens * self.n_layers * layer)
-    }
-
     /// Reads `config.json` and, for the special tokens, `generation_config.json`.
     ///
     /// # Errors

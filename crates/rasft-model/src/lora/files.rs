@@ -74,12 +74,16 @@ impl Adapter {
         if !(is_off(&json["bias"]) || json["bias"] == "none") {
             return Err(unsupported("bias", "\"none\""));
         }
-        // These begin from other base weights than the files of the base model hold.
-        if json["init_lora_weights"]
-            .as_str()
-            .is_some_and(|how| ["pissa", "olora", "corda"].iter().any(|w| how.starts_with(w)))
-        {
-            return Err(unsupported("init_lora_weights", "true"));
+        if !keeps_the_base(&json["init_lora_weights"]) {
+            let hint = "an adapter that began this way belongs to changed base weights, which the base model's files do not hold: merge it into its base first";
+            let expected = "true, false, \"gaussian\", \"eva\" or \"orthogonal\"";
+            return Err(ModelError::unsupported(
+                &path,
+                "init_lora_weights",
+                &json["init_lora_weights"],
+                expected,
+                hint,
+            ));
         }
         let number = |field: &str| json[field].as_f64().ok_or_else(|| unsupported(field, "a number"));
         let lora = LoraConfig {
@@ -117,6 +121,16 @@ fn is_off(value: &Value) -> bool {
         Value::Null | Value::Bool(false) => true,
         Value::Array(items) => items.is_empty(),
         Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+/// Whether this initialisation left the base model's weights as its files hold them; pissa, olora, corda, loftq, lora_ga and
+/// whatever comes next subtract something from them.
+fn keeps_the_base(init: &Value) -> bool {
+    match init {
+        Value::Null | Value::Bool(_) => true,
+        Value::String(how) => ["gaussian", "eva", "orthogonal"].contains(&how.as_str()),
         _ => false,
     }
 }

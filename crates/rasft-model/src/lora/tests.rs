@@ -161,6 +161,9 @@ fn what_cannot_be_followed_is_refused_by_name() {
         ("target_modules", json!("q_.*")),
         ("target_modules", json!(["lm_head"])),
         ("r", json!(0)),
+        ("init_lora_weights", json!("pissa_niter_16")),
+        ("init_lora_weights", json!("loftq")),
+        ("init_lora_weights", json!("lora_ga")),
     ] {
         let mut bad = good.clone();
         bad[field] = value;
@@ -168,6 +171,12 @@ fn what_cannot_be_followed_is_refused_by_name() {
         let error = Adapter::open(dir.path()).unwrap_err();
         assert!(error.to_string().contains("hint"), "{error}");
         assert_eq!(error.class(), crate::ErrorClass::BadInput, "{field}: {error}");
+    }
+    for init in [json!(true), json!(false), json!("gaussian"), json!("eva"), json!("orthogonal")] {
+        let mut plain = good.clone();
+        plain["init_lora_weights"] = init;
+        std::fs::write(&path, plain.to_string()).unwrap();
+        Adapter::open(dir.path()).unwrap();
     }
     let mut other = good.clone();
     other["r"] = json!(4);

@@ -1,4 +1,4 @@
-//! Refuses a run that cannot fit into memory before it has begun, and says which flag helps.
+//! Refuses a run that cannot fit into memory before it has begun, warns of one that may not, and says which flag helps.
 
 use crate::Error;
 use rasft_learn::{Activations, MemoryNeed, Passes};
@@ -8,35 +8,51 @@ use sysinfo::System;
 pub(super) fn available() -> u64 {
     let mut system = System::new();
     system.refresh_memory();
-    let container = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
+    let container = system.cgroup_limits().map_or(u64::MAX, |limits| room(limits.total_memory, limits.rss));
     system.available_memory().min(container)
 }
 
-/// Compares a lower bound of what a run takes with what there is; `available` is 0 where nobody knows.
-pub(super) fn check(need: &MemoryNeed, available: u64, passes: Passes) -> Result<(), Error> {
-    if available == 0 || need.total() <= available {
-        return Ok(());
-    }
+/// What a container has left. Its page cache counts as used there, but the kernel gives it back: only what processes hold
+/// is taken from the limit.
+fn room(limit: u64, held: u64) -> u64 {
+    // 0 would mean that nobody knows.
+    limit.saturating_sub(held).max(1)
+}
+
+/// Compares what a run takes with what there is; `available` is 0 where nobody knows. Weights, gradients and moments are
+/// there all the time, so a run that has no room for them is refused; the activations are those of the largest
+/// micro-batch there can be, so that they may not fit is a warning, which is returned.
+pub(super) fn check(need: &MemoryNeed, available: u64, passes: Passes) -> Result<Option<String>, Error> {
     let gb = |bytes: u64| bytes as f64 / 1e9;
     let fixed = need.total() - need.activations;
-    let hint = match (fixed <= available, passes) {
-        (true, Passes::Full(Activations::Kept)) => {
+    if available == 0 || need.total() <= available {
+        return Ok(None);
+    }
+    if fixed > available {
+        let hint = match passes {
+            Passes::Full(_) => {
+                "--lora RANK trains an adapter without gradients and moments of the whole model; or use a smaller model"
+            }
+            Passes::Adapter => "use a smaller model",
+        };
+        return Err(Error::runtime(format!(
+            "this run does not fit into memory: weights {:.1} GB, gradients {:.1}, moments {:.1}, together {:.1}; {:.1} GB are available\nhint: {hint}",
+            gb(need.weights),
+            gb(need.gradients),
+            gb(need.moments),
+            gb(fixed),
+            gb(available)
+        )));
+    }
+    let hint = match passes {
+        Passes::Full(Activations::Kept) => {
             "--gradient-checkpointing keeps a fraction of the activations; or lower --micro-batch-tokens (or --micro-batch-size)"
         }
-        (true, _) => {
-            "lower --micro-batch-tokens (or --micro-batch-size), or make the mixture with a lower --max-length"
-        }
-        (false, Passes::Full(_)) => {
-            "--lora RANK trains an adapter without gradients and moments of the whole model; or use a smaller model"
-        }
-        (false, Passes::Adapter) => "use a smaller model",
+        _ => "lower --micro-batch-tokens (or --micro-batch-size), or make the mixture with a lower --max-length",
     };
-    Err(Error::usage(format!(
-        "this run needs at least {:.1} GB (weights {:.1}, gradients {:.1}, moments {:.1}, activations of {} tokens {:.1}), {:.1} GB are available\nhint: {hint}",
-        gb(need.total()),
-        gb(need.weights),
-        gb(need.gradients),
-        gb(need.moments),
+    Ok(Some(format!(
+        "memory may run out: weights, gradients and moments take {:.1} GB, activations of a micro-batch of {} tokens up to {:.1} GB, {:.1} GB are available\nhint: {hint}",
+        gb(fixed),
         need.tokens,
         gb(need.activations),
         gb(available)
@@ -51,12 +67,22 @@ mod tests {
     fn the_flag_that_helps_is_named() {
         let need = MemoryNeed { weights: 4, gradients: 4, moments: 8, activations: 100, tokens: 7 };
         let (kept, recomputed) = (Passes::Full(Activations::Kept), Passes::Full(Activations::Recomputed));
-        let refused = |available, passes| check(&need, available, passes).unwrap_err().to_string();
-        assert!(refused(50, kept).contains("--gradient-checkpointing"));
-        assert!(refused(50, recomputed).contains("hint: lower --micro-batch-tokens"));
-        assert!(refused(10, kept).contains("--lora"));
-        assert!(refused(10, Passes::Adapter).contains("smaller model"));
-        assert!(check(&need, 116, kept).is_ok() && check(&need, 0, kept).is_ok());
+        let refused = |available, passes| check(&need, available, passes).unwrap_err();
+        let warned = |available, passes| check(&need, available, passes).unwrap().unwrap();
+        assert!(warned(50, kept).contains("--gradient-checkpointing"));
+        assert!(warned(16, recomputed).contains("hint: lower --micro-batch-tokens"));
+        assert!(refused(15, kept).to_string().contains("--lora"));
+        assert_eq!(refused(15, kept).class(), crate::ErrorClass::Runtime);
+        assert!(refused(10, Passes::Adapter).to_string().contains("smaller model"));
+        assert_eq!(check(&need, 116, kept).unwrap(), None);
+        assert_eq!(check(&need, 0, kept).unwrap(), None);
+    }
+
+    #[test]
+    fn page_cache_of_a_container_is_room() {
+        // A limit of 100 of which 30 are held by processes; whatever the cache takes of the other 70 can be had back.
+        assert_eq!(room(100, 30), 70);
+        assert_eq!(room(100, 130), 1, "full is not unknown");
     }
 
     #[test]

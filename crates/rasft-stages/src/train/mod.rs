@@ -16,9 +16,7 @@ use crate::job::Job;
 use crate::produce::{Product, produce};
 use crate::{Ctx, Error, Outputs};
 use rasft_data::{FileInfo, ShardWriter};
-use rasft_learn::{
-    LearnError, RunPlan, StepDone, Trainer, TrainerParams, TrainerState, largest_micro_batch, train, warnings,
-};
+use rasft_learn::{RunPlan, StepDone, Trainer, TrainerParams, TrainerState, largest_micro_batch, train, warnings};
 use rasft_store::Key;
 use rasft_types::StepMetrics;
 use resume::Kept;
@@ -30,7 +28,7 @@ use std::path::{Path, PathBuf};
 use watch::Watch;
 
 const STAGE: &str = "train";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// The metrics table beside the weights.
 pub const METRICS_FILE: &str = "metrics.parquet";
 
@@ -125,9 +123,9 @@ impl Run<'_> {
             Watch::start(self.ctx, self.params.tensorboard.as_deref(), trainer, metrics.len() as u64, steps)?;
         let (mut saved, mut consumed) = (metrics.len(), plan.consumed);
         let mut on_step = |done: StepDone<'_>| -> Result<(), Error> {
-            watch.step(done.metrics)?;
             metrics.push(done.metrics.clone());
             consumed = done.consumed;
+            watch.step(done.metrics);
             let n = metrics.len() as u64;
             if n < steps && self.params.checkpoint_every.is_some_and(|every| n.is_multiple_of(every)) {
                 self.keep(done.trainer, metrics, consumed)?;
@@ -137,20 +135,22 @@ impl Run<'_> {
         };
         let result = train(trainer, &self.rows.trajectories, plan, self.ctx.cancel, &mut on_step);
         self.ctx.progress.finish();
-        let stopped = matches!(&result, Err(Error::Learn(LearnError::NotFinite { .. })))
-            || matches!(&result, Ok(report) if report.cancelled);
-        if stopped && saved < metrics.len() {
-            self.keep(trainer, metrics, consumed)?;
-        }
         let done = metrics.len();
+        // Every step that is in the metrics was a whole one, whatever failed after it.
+        let keep = |trainer: &Trainer| if saved < done { self.keep(trainer, metrics, consumed) } else { Ok(()) };
         match result {
-            Ok(report) if report.cancelled => Err(Error::Interrupted(format!(
-                "stopped after {done} of {steps} steps, which are kept; the same command goes on from there"
-            ))),
+            Ok(report) if report.cancelled => {
+                keep(trainer)?;
+                Err(Error::Interrupted(format!(
+                    "stopped after {done} of {steps} steps, which are kept; the same command goes on from there"
+                )))
+            }
             Ok(report) => Ok(report.consumed),
             Err(error) => {
-                if stopped && done > 0 {
-                    tracing::warn!("the state after step {done} of this run is kept in {}", self.kept.dir().display());
+                match keep(trainer) {
+                    Ok(()) if done == 0 => {}
+                    Ok(()) => tracing::warn!("the state after step {done} is kept in {}", self.kept.dir().display()),
+                    Err(e) => tracing::warn!("the state after step {done} could not be kept: {e}"),
                 }
                 Err(error)
             }

@@ -1,6 +1,7 @@
 //! Parameters of the stage, and what they mean once every word and number among them has been checked.
 
 use crate::Error;
+use crate::policy::{device_kind, on_cpu};
 use rasft_learn::{
     Activations, AdamWParams, MicroBatching, Normalization, Objective, Order, Schedule, ScheduleKind, TrainerParams,
 };
@@ -67,7 +68,7 @@ pub struct Params {
     /// Seed of shuffling, random weights, and an adapter's dropout.
     pub seed: u64,
     /// Where training runs.
-    #[serde(skip)]
+    #[serde(serialize_with = "device_kind", skip_serializing_if = "on_cpu")]
     pub device: Option<String>,
     /// Activations are computed again rather than kept; the result is the same.
     #[serde(skip)]
@@ -232,6 +233,16 @@ fn lora(params: &LoraParams) -> Result<LoraConfig, Error> {
 fn objective(params: &Params) -> Result<Objective, Error> {
     let named = |e| Error::usage(format!("--objective {}: {e}", params.objective));
     let mut objective = Objective::parse(&params.objective, params.clip_min, params.clip_max).map_err(named)?;
+    let unused = |flag: &str, of: &str| {
+        Error::usage(format!("{flag} is not used by objective {}\nhint: it belongs to {of}", params.objective))
+    };
+    if params.clip_high.is_some() && !matches!(objective, Objective::Grpo { .. }) {
+        return Err(unused("--clip-high", "grpo"));
+    }
+    let held = matches!(objective, Objective::SftKl { .. } | Objective::Asft { .. } | Objective::Grpo { .. });
+    if params.kl_weight.is_some() && !held {
+        return Err(unused("--kl-weight", "sft-kl, asft and grpo"));
+    }
     if let Some(clip_high) = params.clip_high {
         objective = objective.with_clip_high(clip_high);
     }
@@ -288,7 +299,7 @@ mod tests {
             Some(lora)
         };
         type Change<'a> = &'a dyn Fn(&mut Params);
-        let cases: [(&str, Change); 24] = [
+        let cases: [(&str, Change); 26] = [
             ("--objective bogus", &|p| p.objective = "bogus".into()),
             ("--schedule step", &|p| p.schedule = "step".into()),
             ("--loss-normalization mean", &|p| p.loss_normalization = "mean".into()),
@@ -309,6 +320,8 @@ mod tests {
             ("clip", &|p| p.clip_min = 2.0),
             ("KL weight", &|p| (p.objective, p.kl_weight) = ("asft".into(), Some(-1.0))),
             ("token ratio", &|p| (p.objective, p.clip_high) = ("grpo".into(), Some(f64::NAN))),
+            ("--clip-high", &|p| p.clip_high = Some(0.28)),
+            ("--kl-weight", &|p| (p.objective, p.kl_weight) = ("profit".into(), Some(0.0))),
             ("rank", &|p| p.lora = adapted(|l| l.rank = 0)),
             ("dropout", &|p| p.lora = adapted(|l| l.dropout = 1.0)),
             ("lm_head", &|p| p.lora = adapted(|l| l.targets = vec!["lm_head".into()])),
@@ -332,7 +345,17 @@ mod tests {
     }
 
     #[test]
-    fn neither_checkpoints_nor_the_device_enter_the_key() {
+    fn a_device_enters_the_key_by_its_kind_unless_it_is_the_cpu() {
+        let on =
+            |device: &str| serde_json::to_value(Params { device: Some(device.into()), ..Params::default() }).unwrap();
+        assert_eq!(on("cuda:1")["device"], "cuda");
+        assert_eq!(on("cuda:1"), on("cuda"));
+        assert_eq!(on("metal")["device"], "metal");
+        assert!(on("cpu").get("device").is_none());
+    }
+
+    #[test]
+    fn neither_checkpoints_nor_the_cpu_enter_the_key() {
         let value = |params: &Params| serde_json::to_value(params).unwrap();
         let other =
             Params { checkpoint_every: Some(3), keep_checkpoints: 5, device: Some("cpu".into()), ..Params::default() };

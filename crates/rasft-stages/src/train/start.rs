@@ -114,7 +114,7 @@ impl Start {
         )))
     }
 
-    /// Refuses to begin what does not fit into memory.
+    /// Refuses to begin what does not fit into memory, and warns of what may not.
     pub fn check_memory(&self, tokens: u64, activations: Activations) -> Result<(), Error> {
         let n = self.config.n_parameters() as u64;
         let (trained, adapter) = match &self.weights {
@@ -131,7 +131,12 @@ impl Start {
         let weights = n + of_reference + if adapter { trained } else { 0 };
         let passes = if adapter { Passes::Adapter } else { Passes::Full(activations) };
         let need = MemoryNeed::of(&self.config, weights, trained, tokens, passes);
-        if self.options.device.is_cpu() { memory::check(&need, memory::available(), passes) } else { Ok(()) }
+        if self.options.device.is_cpu()
+            && let Some(warning) = memory::check(&need, memory::available(), passes)?
+        {
+            tracing::warn!("{warning}");
+        }
+        Ok(())
     }
 
     /// The trainer at the beginning of the run, or where it was left.
@@ -203,9 +208,18 @@ impl Start {
 
 /// The frozen base of an adapter run, named among the inputs so that the adapter can find it again.
 fn adapted(ctx: &Ctx, job: &mut Job, model: &Policy, lora: &LoraConfig) -> Result<Weights, Error> {
+    if let Some(file) = model.dir().gguf() {
+        return Err(Error::usage(format!(
+            "--lora: {} is a GGUF file, and an adapter needs a base model in the Hugging Face layout\nhint: give the directory that the file was made from, or leave --lora out to train the whole model",
+            file.display()
+        )));
+    }
+    let mut lora = lora.clone();
+    if let Some(adapter) = model.dir().adapter() {
+        lora.rank_stabilised = adapter.lora.rank_stabilised; // goes on as it began
+    }
     if let Some(adapter) = model.dir().adapter()
-        && (adapter.lora.rank, adapter.lora.alpha, &adapter.lora.targets, adapter.lora.rank_stabilised)
-            != (lora.rank, lora.alpha, &lora.targets, lora.rank_stabilised)
+        && (adapter.lora.rank, adapter.lora.alpha, &adapter.lora.targets) != (lora.rank, lora.alpha, &lora.targets)
     {
         return Err(Error::usage(format!(
             "--lora: the adapter {} has rank {}, alpha {} and targets {}\nhint: give the same, or leave --lora out to train the whole model",
@@ -220,7 +234,7 @@ fn adapted(ctx: &Ctx, job: &mut Job, model: &Policy, lora: &LoraConfig) -> Resul
         std::fs::canonicalize(path).map_err(|e| Error::runtime(format!("cannot resolve {}: {e}", path.display())))?;
     let base = Policy::identify(ModelDir::open(path)?, path, ctx.store)?;
     job.input(BASE, base.input_hash(), &absolute);
-    Ok(Weights::Adapter(Box::new(Frozen { base: ModelDir::open(path)?, lora: lora.clone() })))
+    Ok(Weights::Adapter(Box::new(Frozen { base: ModelDir::open(path)?, lora })))
 }
 
 /// The hash under which a checkpoint's optimizer enters the key: its manifest's, or that of its files.

@@ -34,13 +34,14 @@ impl<'a> Watch<'a> {
         Ok(Self { ctx, started: Instant::now(), tokens: 0, warned: false, events })
     }
 
-    /// One step more.
-    pub fn step(&mut self, step: &StepMetrics) -> Result<(), Error> {
+    /// One step more. Event files that cannot be written any more are a warning: the metrics are in the checkpoint too.
+    pub fn step(&mut self, step: &StepMetrics) {
         self.tokens += step.tokens;
         let rate = self.tokens as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
         self.ctx.progress.advance(1, &format!("loss {:.4}, {rate:.0} tok/s", step.loss));
-        if let Some(events) = &mut self.events {
-            events.step(step, rate)?;
+        if let Some(Err(e)) = self.events.as_mut().map(|events| events.step(step, rate)) {
+            self.events = None;
+            tracing::warn!("step {}: no more TensorBoard events are written: {e}", step.step);
         }
         let clipped = step.clip_low_fraction + step.clip_high_fraction;
         if clipped > MUCH_CLIPPED && !self.warned {
@@ -51,6 +52,5 @@ impl<'a> Watch<'a> {
                 100.0 * clipped
             );
         }
-        Ok(())
     }
 }
