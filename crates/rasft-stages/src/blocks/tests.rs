@@ -13,6 +13,8 @@ fn gc_leaves_blocks_that_a_run_holds() {
         endpoint: String::new(),
         token: None,
         offline: true,
+        retry: rasft_remote::RetryPolicy::default(),
+        stall: std::time::Duration::from_secs(1),
     };
     let ctx = Ctx {
         store: &store,
