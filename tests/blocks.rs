@@ -117,6 +117,22 @@ fn parts_of_a_cluster_make_the_whole() {
     }
 }
 
+/// One command for all parts or one for each: the same files.
+#[test]
+fn a_part_has_the_bytes_of_the_same_part_of_all() {
+    let bench = Bench::new();
+    for stage in stages(&bench, 8).iter().filter(|stage| stage.args[0] != "difficulty") {
+        let part = |extra: &[&str], i: usize| {
+            let path = stage.run(extra)["path"].as_str().expect("a path").to_owned();
+            std::fs::read(Path::new(&path).join(format!("part-{i:05}.parquet"))).expect("the part")
+        };
+        for i in 0..3 {
+            let alone = part(&["--shard", &format!("{i}/3")], i);
+            assert!(alone == part(&["--shards", "3"], i), "{} {i}", stage.binary);
+        }
+    }
+}
+
 #[test]
 fn a_damaged_block_is_never_put_into_a_data_set() {
     let bench = Bench::new();

@@ -1,8 +1,8 @@
 //! Adaptive sampling: how many samples a problem gets, decided from the verdicts of those it has.
 //!
 //! A problem is looked at after `n_min` samples, after twice as many, and so on up to `n_max`; the samples it has then, in
-//! the order of their index, are judged as `rasft-verify` without flags judges them. Invariant: the decision depends on the problem's
-//! own samples alone, so neither batch nor shard nor the order of work shows in the result.
+//! the order of their index, are judged as `rasft-verify` without flags judges them. Invariant: the decision depends on
+//! the problem's own samples alone, so neither batch nor shard nor the order of work shows in the result.
 
 use crate::Error;
 use crate::sample::{Completer, Samples};

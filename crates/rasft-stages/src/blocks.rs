@@ -5,6 +5,7 @@
 //! that was ever computed together, then the next. So added problems cost themselves alone, and what `--shard I/N`
 //! computed anywhere is used everywhere. The bytes of a block depend on its units, not on how it came together.
 
+use crate::parts::share;
 use crate::produce::{Product, get_or_publish};
 use crate::{Ctx, Error, ShardOf};
 use rasft_data::{DataSet, ShardWriter, Table, part_name};
@@ -202,13 +203,6 @@ impl Piece {
             Self::Missing(range) => range.len(),
         }
     }
-}
-
-/// Units of part `index` of `of`: contiguous, and sizes differ by one at most.
-pub fn share(index: usize, of: usize, n: usize) -> Range<usize> {
-    // Wide, so that no product overflows.
-    let at = |i: usize| (i as u128 * n as u128 / of.max(1) as u128) as usize;
-    at(index)..at(index + 1)
 }
 
 /// All rows of some blocks, in order.

@@ -1,34 +1,33 @@
 //! How the rows of a map stage are laid out in output shards.
 
-use crate::blocks::{rows, share};
+use crate::blocks::rows;
+use crate::parts::share;
 use crate::{Ctx, Error};
 use rasft_data::{ShardInfo, ShardWriter, Table, part_name};
 use rasft_store::Entry;
 use rasft_types::{ExpertLoss, Verdict};
-use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Rows that say which unit of work they came from, so that a shard never ends inside one.
 pub trait OfUnit: Table {
     /// The unit; rows of one unit stand together.
-    fn unit(&self) -> (&str, &str);
+    fn unit(&self) -> &str;
 }
 
 impl OfUnit for Verdict {
-    fn unit(&self) -> (&str, &str) {
-        (&self.problem_id, "")
+    fn unit(&self) -> &str {
+        &self.problem_id
     }
 }
 
 impl OfUnit for ExpertLoss {
-    fn unit(&self) -> (&str, &str) {
-        (&self.problem_id, "")
+    fn unit(&self) -> &str {
+        &self.problem_id
     }
 }
 
 /// The shards of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// One for each block.
     Blocks,
@@ -43,8 +42,6 @@ pub enum Layout {
     Part {
         /// Which.
         index: usize,
-        /// Shards.
-        of: usize,
     },
 }
 
@@ -52,7 +49,7 @@ impl Layout {
     /// What the caller asked for.
     pub fn of(ctx: &Ctx, units: usize) -> Self {
         match (ctx.shard, ctx.shards) {
-            (Some(shard), _) => Self::Part { index: shard.index, of: shard.of },
+            (Some(shard), _) => Self::Part { index: shard.index },
             (None, Some(of)) => Self::Parts { of, units },
             (None, None) => Self::Blocks,
         }
@@ -60,7 +57,7 @@ impl Layout {
 }
 
 /// Writes rows into shards that end between units.
-pub struct Parts<'a, O: OfUnit> {
+pub struct Cutter<'a, O: OfUnit> {
     dir: PathBuf,
     key: &'a str,
     of: usize,
@@ -68,11 +65,11 @@ pub struct Parts<'a, O: OfUnit> {
     writer: ShardWriter<O>,
     /// The current shard, and the current unit within all.
     at: (usize, usize),
-    last: Option<(String, String)>,
+    last: Option<String>,
     done: Vec<ShardInfo>,
 }
 
-impl<'a, O: OfUnit> Parts<'a, O> {
+impl<'a, O: OfUnit> Cutter<'a, O> {
     /// `of` shards for `units` units.
     pub fn new(dir: &Path, key: &'a str, of: usize, units: usize) -> Result<Self, Error> {
         let writer = ShardWriter::create(&dir.join(part_name(0)), key)?;
@@ -95,7 +92,7 @@ impl<'a, O: OfUnit> Parts<'a, O> {
         let mut from = 0;
         for (i, row) in batch.iter().enumerate() {
             let before = match i {
-                0 => self.last.as_ref().map(|(a, b)| (a.as_str(), b.as_str())),
+                0 => self.last.as_deref(),
                 _ => Some(batch[i - 1].unit()),
             };
             self.at.1 += usize::from(before.is_some_and(|unit| unit != row.unit()));
@@ -106,8 +103,8 @@ impl<'a, O: OfUnit> Parts<'a, O> {
             }
         }
         self.writer.write(&batch[from..])?;
-        if let Some((a, b)) = batch.last().map(OfUnit::unit) {
-            self.last = Some((a.to_owned(), b.to_owned()));
+        if let Some(row) = batch.last() {
+            self.last = Some(row.unit().to_owned());
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
-//! The output parts of a data set that is put together from samples: `--shards` and `--shard`.
+//! The output parts of a data set, `--shards` and `--shard`: how units are divided, and how a key says so.
 //!
-//! Invariant: part I of `--shard I/N` has the bytes of part I of `--shards N`.
+//! Invariant: part I of `--shard I/N` has the bytes of part I of `--shards N`. So what stands inside a part names the
+//! result without its division.
 
 use crate::job::Job;
 use crate::{Ctx, Error, Outputs};
@@ -13,6 +14,13 @@ use std::path::Path;
 const UNITS_PER_PART: usize = 256;
 /// Units whose rows are in memory at once.
 const UNITS_AT_ONCE: usize = 256;
+
+/// Units of part `index` of `of`: contiguous, and sizes differ by one at most.
+pub fn share(index: usize, of: usize, n: usize) -> Range<usize> {
+    // Wide, so that no product overflows.
+    let at = |i: usize| (i as u128 * n as u128 / of.max(1) as u128) as usize;
+    at(index)..at(index + 1)
+}
 
 /// Which parts are wanted, and what stands in each.
 #[derive(Debug, Clone)]
@@ -43,9 +51,9 @@ impl Parts {
         inside
     }
 
-    /// Units of a part: contiguous, and sizes differ by one at most.
+    /// Units of a part.
     pub fn units(&self, part: usize) -> Range<usize> {
-        part * self.n_units / self.of..(part + 1) * self.n_units / self.of
+        share(part, self.of, self.n_units)
     }
 
     /// Every wanted unit, in order.

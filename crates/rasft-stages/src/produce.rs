@@ -4,9 +4,10 @@
 //! which keeps every finished block even if the run is killed before the data set is complete.
 
 pub use crate::blocks::Mapping;
-use crate::blocks::{self, Blocks, Survey, share};
+use crate::blocks::{self, Blocks, Survey};
 use crate::job::Job;
-use crate::layout::{Layout, OfUnit, Parts};
+use crate::layout::{Cutter, Layout, OfUnit};
+use crate::parts::{Parts, share};
 use crate::{Ctx, Error, Outputs};
 use rasft_data::{Counts, DataSet, FileInfo, InputRef, Manifest, ShardInfo, ShardWriter, Table, part_name};
 use rasft_store::{Entry, KeyParams, Origin, Staging};
@@ -84,15 +85,9 @@ pub fn produce_surveyed(
     Ok(outputs(entry, usize::from(!made), usize::from(made), false))
 }
 
-/// What stands beside the shards of a finished data set.
-pub struct Finished {
-    /// Figures for people and later stages.
-    pub summary: Value,
-    /// Files written beside the shards.
-    pub files: Vec<FileInfo>,
-}
-
-/// [`map_shards_with`] for stages that leave nothing but their table.
+/// Computes a data set block by block, each cached on its own (see [`Blocks`]), and assembles them.
+///
+/// `compute` gets units of one block; `summarise` sees the assembled shards.
 pub fn map_shards<I, O: OfUnit>(
     ctx: &Ctx,
     job: &mut Job,
@@ -100,24 +95,9 @@ pub fn map_shards<I, O: OfUnit>(
     compute: impl FnMut(&[I]) -> Result<Vec<O>, Error>,
     summarise: impl FnOnce(&DataSet) -> Result<Value, Error>,
 ) -> Result<Outputs, Error> {
-    let finish = |_: &Path, _: &str, data: &DataSet| Ok(Finished { summary: summarise(data)?, files: Vec::new() });
-    map_shards_with(ctx, job, mapping, compute, finish)
-}
-
-/// Computes a data set block by block, each cached on its own (see [`Blocks`]), and assembles them.
-///
-/// `compute` gets units of one block; `finish(directory, key, data)` sees the assembled shards and may write more
-/// files beside them.
-pub fn map_shards_with<I, O: OfUnit>(
-    ctx: &Ctx,
-    job: &mut Job,
-    mapping: &Mapping<I>,
-    compute: impl FnMut(&[I]) -> Result<Vec<O>, Error>,
-    finish: impl FnOnce(&Path, &str, &DataSet) -> Result<Finished, Error>,
-) -> Result<Outputs, Error> {
     let block_key = job.key.clone();
-    let layout = Layout::of(ctx, mapping.units.len());
-    job.key.params.insert("layout".into(), json!([layout, mapping.units_per_shard]));
+    job.key.params.insert("units_per_shard".into(), mapping.units_per_shard.into());
+    let inside = Parts::name(ctx, job);
     if !ctx.force
         && let Some(entry) = ctx.store.lookup(&job.key.stage, &job.key.key())?
     {
@@ -129,7 +109,8 @@ pub fn map_shards_with<I, O: OfUnit>(
         return planned(ctx, &job.key, blocks.survey()?);
     }
     let (entries, found) = blocks.make(compute)?;
-    let make = |staging: &Staging| assemble::<O>(staging, &entries, layout, finish);
+    let layout = Layout::of(ctx, mapping.units.len());
+    let make = |staging: &Staging| assemble::<O>(staging, &inside, &entries, layout, summarise);
     let (entry, _) = get_or_publish(ctx, &job.key.stage, &job.key, || job.input_refs(), make)?;
     drop(blocks);
     Ok(outputs(entry, found.hits, found.misses, false))
@@ -137,24 +118,23 @@ pub fn map_shards_with<I, O: OfUnit>(
 
 fn assemble<O: OfUnit>(
     staging: &Staging,
+    inside: &str,
     entries: &[Entry],
     layout: Layout,
-    finish: impl FnOnce(&Path, &str, &DataSet) -> Result<Finished, Error>,
+    summarise: impl FnOnce(&DataSet) -> Result<Value, Error>,
 ) -> Result<Product, Error> {
-    let key = staging.key().as_str();
     let shards = match layout {
         Layout::Blocks if !entries.is_empty() => adopted(staging, entries)?,
-        Layout::Blocks => vec![ShardWriter::<O>::create(&staging.path().join(part_name(0)), key)?.finish()?],
-        Layout::Parts { of, units } => Parts::<O>::new(staging.path(), key, of, units)?.write_all(entries)?,
-        Layout::Part { index, .. } => {
-            let mut writer = ShardWriter::<O>::create(&staging.path().join(part_name(index)), key)?;
+        Layout::Blocks => vec![ShardWriter::<O>::create(&staging.path().join(part_name(0)), inside)?.finish()?],
+        Layout::Parts { of, units } => Cutter::<O>::new(staging.path(), inside, of, units)?.write_all(entries)?,
+        Layout::Part { index } => {
+            let mut writer = ShardWriter::<O>::create(&staging.path().join(part_name(index)), inside)?;
             blocks::rows(entries).try_for_each(|batch| Ok::<_, Error>(writer.write(&batch?)?))?;
             vec![writer.finish()?]
         }
     };
-    let data = DataSet::open(staging.path())?;
-    let Finished { summary, files } = finish(staging.path(), key, &data)?;
-    Ok(Product { schema: O::NAME, version: O::VERSION, shards, files, counts: None, summary })
+    let summary = summarise(&DataSet::open(staging.path())?)?;
+    Ok(Product { schema: O::NAME, version: O::VERSION, shards, files: Vec::new(), counts: None, summary })
 }
 
 /// Each block as a shard of its own, without a copy.
