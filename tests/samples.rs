@@ -287,8 +287,8 @@ fn a_part_of_an_evaluation_has_no_figures() {
     assert!(part["summary"]["figures"].is_null(), "{part}");
     let named = [format!("a={path}"), format!("b={path}")];
     let html = bench.path("report.html").display().to_string();
-    let compare = ["compare", "--run", &named[0], "--run", &named[1]];
-    let report = ["report", "--run", &named[0], "--run", &named[1], "--out", &html];
+    let compare = ["compare", &named[0], &named[1]];
+    let report = ["report", "--runs", &named[0], &named[1], "--out", &html];
     for args in [&compare[..], &report] {
         let ran = bench.run("rasft-eval", args);
         assert!(ran.code == 3 && ran.stderr.contains("part 1/2"), "{}: {}", ran.code, ran.stderr);
