@@ -7,6 +7,7 @@ set -euo pipefail
 
 CONFIG=${1:?usage: pipelines/run.sh EXPERIMENT.toml}
 PATH="${RASFT_BIN:-target/debug}:$PATH"
+command -v rasft-store >/dev/null || { echo "run.sh: the programs are not there: run \`make build\`, or set RASFT_BIN to their folder" >&2; exit 1; }
 cfg() { rasft-store config "$CONFIG" "pipeline.$1" ${2+"$2"}; }
 say() { printf '\n── %s\n' "$*" >&2; }
 stage() { "$1" --config "$CONFIG" "${@:2}"; }
@@ -19,6 +20,10 @@ BASE=$(cfg model)
 ROUNDS=$(cfg rounds)
 SLICE=$(cfg problems_per_round)
 STEPS=$(cfg steps_per_round)
+if [[ $BASE != hf:* && ! -e $BASE ]]; then
+    echo "run.sh: there is no model $BASE; pipelines/README.md says how to get it" >&2
+    exit 1
+fi
 
 say "$NAME: problems"
 train=$(stage rasft-import --section train --out "$OUT/problems/train")
