@@ -1,11 +1,15 @@
 //! Keys and values of the tokens a decoder has already seen, f32, one fixed region per sequence slot and layer.
 //!
 //! How a region is laid out belongs to the attention kernel ([`KvLayout`]); this module keeps track of which slots hold
-//! how many tokens. Invariant: positions `0..len(slot)` are valid in every layer; what lies behind is never read.
+//! how many tokens, and whose first tokens lie in another slot. Invariants: positions `0..len(slot)` are valid in every
+//! layer, in the slot or in the holder of its prefix; what lies behind is never read. A holder holds its own first
+//! positions itself, so a prefix is found in one step.
 
 use crate::config::DecoderConfig;
 use crate::error::ModelError;
+use crate::ops::kernels::Prefix;
 use crate::ops::{KvLayerMut, KvLayout};
+use crate::pool::Pool;
 
 /// The cache of one decoder.
 #[derive(Debug, Clone)]
@@ -14,6 +18,10 @@ pub struct KvCache {
     /// Keys and values of each layer.
     layers: Vec<(Vec<f32>, Vec<f32>)>,
     lens: Vec<usize>,
+    /// Per slot, where its first positions lie if not in itself.
+    prefixes: Vec<Option<Prefix>>,
+    /// Room for the intermediate results of a step.
+    pool: Pool,
 }
 
 impl KvCache {
@@ -31,7 +39,13 @@ impl KvCache {
         }
         let layout = KvLayout::new(n_slots, config.n_kv_heads, config.head_dim, max_len);
         let layer = || (vec![0.0; layout.n_values()], vec![0.0; layout.n_values()]);
-        Ok(Self { layout, layers: (0..config.n_layers).map(|_| layer()).collect(), lens: vec![0; n_slots] })
+        Ok(Self {
+            layout,
+            layers: (0..config.n_layers).map(|_| layer()).collect(),
+            lens: vec![0; n_slots],
+            prefixes: vec![None; n_slots],
+            pool: Pool::default(),
+        })
     }
 
     /// Bytes that a cache of one slot of `max_len` tokens takes over all layers.
@@ -73,10 +87,13 @@ impl KvCache {
     /// # Panics
     /// There is no such slot.
     pub fn truncate(&mut self, slot: usize, len: usize) {
+        self.hand_over(slot, len);
         self.lens[slot] = self.lens[slot].min(len);
+        self.prefixes[slot] = self.prefixes[slot].map(|p| Prefix { len: p.len.min(len), ..p }).filter(|p| p.len > 0);
     }
 
-    /// Copies the first `len` tokens of slot `from` into the slots `to`, whose contents are replaced.
+    /// Makes slots `to`, whose contents are replaced, begin with the first `len` tokens of slot `from`. Nothing is copied
+    /// until `from` forgets them.
     ///
     /// # Errors
     /// A slot does not exist, or `from` holds fewer tokens.
@@ -89,19 +106,55 @@ impl KvCache {
             let held = self.lens[from];
             return Err(ModelError::Request(format!("cannot fork {len} tokens of slot {from}, it holds {held}")));
         }
+        if self.prefixes[from].is_some_and(|prefix| prefix.len < len) {
+            self.make_whole(from);
+        }
         for &slot in to.iter().filter(|slot| **slot != from) {
-            for layer in 0..self.layers.len() {
-                self.layer_mut(layer).copy_prefix(from, slot, len);
-            }
+            self.truncate(slot, 0);
+            // Handing `slot` over may have changed where `from` finds its own first positions.
+            let holder = self.prefixes[from].map_or(from, |prefix| prefix.holder);
+            self.prefixes[slot] = Some(Prefix { holder, len }).filter(|prefix| prefix.len > 0);
             self.lens[slot] = len;
         }
         Ok(())
+    }
+
+    /// Copies a slot's prefix into the slot itself.
+    pub(crate) fn make_whole(&mut self, slot: usize) {
+        if let Some(Prefix { holder, len }) = self.prefixes[slot].take() {
+            for layer in 0..self.layers.len() {
+                self.layer_mut(layer).copy_prefix(holder, slot, len);
+            }
+        }
+    }
+
+    /// Before `slot` forgets what lies behind position `kept`: the first slot that borrows more becomes the holder for all.
+    fn hand_over(&mut self, slot: usize, kept: usize) {
+        let borrows = |prefix: &Option<Prefix>| prefix.filter(|p| p.holder == slot && p.len > kept).map(|p| p.len);
+        let borrowers = || self.prefixes.iter().enumerate().filter_map(|(at, p)| Some((at, borrows(p)?)));
+        let Some((heir, _)) = borrowers().max_by_key(|(at, len)| (*len, std::cmp::Reverse(*at))) else { return };
+        let others: Vec<usize> = borrowers().map(|(at, _)| at).filter(|at| *at != heir).collect();
+        self.make_whole(heir);
+        for other in others {
+            self.prefixes[other] = self.prefixes[other].map(|prefix| Prefix { holder: heir, ..prefix });
+        }
+    }
+
+    /// Where a step takes its buffers from.
+    pub(crate) fn pool(&mut self) -> &mut Pool {
+        &mut self.pool
     }
 
     /// The part of one layer, as the kernel takes it.
     pub(crate) fn layer_mut(&mut self, layer: usize) -> KvLayerMut<'_> {
         let (keys, values) = &mut self.layers[layer];
         KvLayerMut { layout: self.layout, keys, values }
+    }
+
+    /// The same, with where each slot's first positions lie.
+    pub(crate) fn layer_and_prefixes(&mut self, layer: usize) -> (KvLayerMut<'_>, &[Option<Prefix>]) {
+        let (keys, values) = &mut self.layers[layer];
+        (KvLayerMut { layout: self.layout, keys, values }, &self.prefixes)
     }
 
     /// Records that every layer now holds `len` tokens of a slot.

@@ -111,6 +111,8 @@ struct Engine<'a> {
     prompts: BTreeMap<usize, Prompt>,
     /// One for each thread.
     scratches: Vec<Scratch>,
+    /// Room for the logits of a pass.
+    logits: Vec<f32>,
     stats: Stats,
 }
 
@@ -135,6 +137,7 @@ impl<'a> Engine<'a> {
             prefix: vec![None; n_slots],
             prompts: BTreeMap::new(),
             scratches: (0..rayon::current_num_threads()).map(|_| Scratch::default()).collect(),
+            logits: Vec::new(),
             stats: Stats { slots: n_slots as u64, ..Stats::default() },
         })
     }
@@ -155,7 +158,8 @@ impl<'a> Engine<'a> {
             if self.samples.is_empty() {
                 return Ok(self.stats);
             }
-            self.step()?;
+            // Inside the pool, so that none of a pass' many small operations has to be handed over to it.
+            rayon::scope(|_| self.step())?;
             if observer.on_step(&self.stats).is_break() {
                 return Ok(self.stats);
             }

@@ -4,7 +4,7 @@ use super::sample::{Phase, Sample};
 use super::{Engine, Job};
 use crate::GenerateError;
 use crate::sampler::Scratch;
-use candle_core::{Storage, Tensor};
+use candle_core::Tensor;
 use rasft_model::Packed;
 use rayon::prelude::*;
 
@@ -28,8 +28,10 @@ impl Engine<'_> {
         self.stats.steps += 1;
         for wanted in plan.wanted.chunks(LOGIT_ROWS) {
             let rows = select(&hidden, wanted)?;
-            let logits = self.job.decoder.logits(&rows)?;
-            with_values(&logits, |values| self.take(wanted, values))?;
+            let mut logits = std::mem::take(&mut self.logits);
+            self.job.decoder.logits_into(&rows, &mut logits)?;
+            self.take(wanted, &logits)?;
+            self.logits = logits;
         }
         Ok(())
     }
@@ -103,14 +105,4 @@ fn select(hidden: &Tensor, wanted: &[(usize, usize)]) -> Result<Tensor, Generate
     }
     let rows: Vec<u32> = wanted.iter().map(|(row, _)| *row as u32).collect();
     Ok(hidden.index_select(&Tensor::new(rows, hidden.device())?, 0)?)
-}
-
-/// Calls `f` with all values of an f32 tensor, without a copy where they are in memory already.
-fn with_values(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<(), GenerateError>) -> Result<(), GenerateError> {
-    let (storage, layout) = tensor.storage_and_layout();
-    if let (Storage::Cpu(storage), Some((from, to))) = (&*storage, layout.contiguous_offsets()) {
-        return f(&storage.as_slice::<f32>()?[from..to]);
-    }
-    drop(storage);
-    f(&tensor.flatten_all()?.to_vec1::<f32>()?)
 }

@@ -6,6 +6,7 @@
 
 use super::softmax::BLOCK;
 use crate::SamplingParams;
+use rasft_model::ops::simd::multiversion;
 
 /// Candidates sorted at first by [`nucleus`]; doubled while they are not enough.
 const FIRST_SORTED: usize = 64;
@@ -70,9 +71,18 @@ fn filter(weights: &[f32], sums: &[f64], params: &SamplingParams, keys: &mut Vec
     }
 }
 
-/// Collects the tokens of at least this weight.
-fn at_least(weights: &[f32], least: f32, keys: &mut Vec<Key>) {
-    keys.extend(weights.iter().enumerate().filter(|(_, w)| **w >= least).map(|(i, w)| key(*w, i)));
+multiversion! {
+    /// Collects the tokens of at least this weight.
+    fn at_least(weights: &[f32], least: f32, keys: &mut Vec<Key>) {
+        /// Looked at together; most hold nothing.
+        const GROUP: usize = 32;
+        for (group, weights) in weights.chunks(GROUP).enumerate() {
+            if weights.iter().fold(false, |any, w| any | (*w >= least)) {
+                let here = weights.iter().enumerate().filter(|(_, w)| **w >= least);
+                keys.extend(here.map(|(i, w)| key(*w, group * GROUP + i)));
+            }
+        }
+    }
 }
 
 /// Collects the `k` most likely tokens, `k` ≥ 1, of at least this weight.

@@ -1,7 +1,10 @@
 //! Maxima, exponentials and their sums over a whole vocabulary, in fixed lanes.
 //!
 //! Invariant: a result depends on the values alone: own arithmetic without the platform's `exp`, sums in a fixed order. The
-//! loops are written so that the compiler turns them into vector instructions; nothing else is clever here.
+//! loops are written so that the compiler turns them into vector instructions, of whatever width the CPU has; nothing else
+//! is clever here.
+
+use rasft_model::ops::simd::multiversion;
 
 /// Values worked on side by side.
 const LANES: usize = 16;
@@ -33,29 +36,33 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x >= LEAST { scaled } else { 0.0 }
 }
 
-/// Largest value; −∞ of an empty slice. NaNs are passed over: see [`all_finite`].
-pub(crate) fn max(values: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let (whole, rest) = values.as_chunks::<LANES>();
-    for chunk in whole {
-        for (lane, z) in lanes.iter_mut().zip(chunk) {
-            *lane = if *z > *lane { *z } else { *lane };
+multiversion! {
+    /// Largest value; −∞ of an empty slice. NaNs are passed over: see [`all_finite`].
+    pub(crate) fn max(values: &[f32]) -> f32 {
+        let mut lanes = [f32::NEG_INFINITY; LANES];
+        let (whole, rest) = values.as_chunks::<LANES>();
+        for chunk in whole {
+            for (lane, z) in lanes.iter_mut().zip(chunk) {
+                *lane = if *z > *lane { *z } else { *lane };
+            }
         }
+        lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |m, z| if *z > m { *z } else { m })
     }
-    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |m, z| if *z > m { *z } else { m })
 }
 
-/// Whether every value is a finite number.
-pub(crate) fn all_finite(values: &[f32]) -> bool {
-    // 0·z is NaN exactly if z is not finite, and a NaN never leaves a sum.
-    let mut lanes = [0.0f32; LANES];
-    let (whole, rest) = values.as_chunks::<LANES>();
-    for chunk in whole {
-        for (lane, z) in lanes.iter_mut().zip(chunk) {
-            *lane += 0.0 * z;
+multiversion! {
+    /// Whether every value is a finite number.
+    pub(crate) fn all_finite(values: &[f32]) -> bool {
+        // 0·z is NaN exactly if z is not finite, and a NaN never leaves a sum.
+        let mut lanes = [0.0f32; LANES];
+        let (whole, rest) = values.as_chunks::<LANES>();
+        for chunk in whole {
+            for (lane, z) in lanes.iter_mut().zip(chunk) {
+                *lane += 0.0 * z;
+            }
         }
+        lanes.iter().all(|lane| *lane == 0.0) && rest.iter().all(|z| z.is_finite())
     }
-    lanes.iter().all(|lane| *lane == 0.0) && rest.iter().all(|z| z.is_finite())
 }
 
 /// Σ of one block, f32 lanes and then f64.
@@ -83,19 +90,34 @@ fn block_sum(block: &[f32], term: impl Fn(f32) -> f32) -> f64 {
 #[must_use]
 pub fn logprob(logits: &[f32], token: u32) -> f32 {
     let m = max(logits);
-    let sum: f64 = logits.chunks(BLOCK).map(|block| block_sum(block, |z| exp(z - m))).sum();
-    (f64::from(logits[token as usize]) - f64::from(m) - sum.ln()) as f32
+    (f64::from(logits[token as usize]) - f64::from(m) - sum_of_exp(logits, m).ln()) as f32
+}
+
+multiversion! {
+    fn sum_of_exp(logits: &[f32], m: f32) -> f64 {
+        let mut sum = 0.0;
+        for block in logits.chunks(BLOCK) {
+            sum += block_sum(block, |z| exp(z - m));
+        }
+        sum
+    }
 }
 
 /// Turns scores into weights `exp((z − max z)/T)` in place and returns the sum of each [`BLOCK`] in `sums`.
 pub(crate) fn weigh(scores: &mut [f32], temperature: f64, sums: &mut Vec<f64>) {
-    let m = max(scores);
-    let scale = (1.0 / temperature) as f32;
-    for z in scores.iter_mut() {
-        *z = exp((*z - m) * scale);
-    }
     sums.clear();
-    sums.extend(scores.chunks(BLOCK).map(|block| block_sum(block, |w| w)));
+    weigh_blocks(scores, max(scores), (1.0 / temperature) as f32, sums);
+}
+
+multiversion! {
+    fn weigh_blocks(scores: &mut [f32], m: f32, scale: f32, sums: &mut Vec<f64>) {
+        for block in scores.chunks_mut(BLOCK) {
+            for z in block.iter_mut() {
+                *z = exp((*z - m) * scale);
+            }
+            sums.push(block_sum(block, |w| w));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use candle_core::{Tensor, Var};
 use super::block::Network;
 use super::projection::{Form, Source};
 use super::rope_tables::RopeTables;
-use super::{Decoder, LoadOptions, Trainable, check_dtype, save};
+use super::{Decoder, Frozen, LoadOptions, Trainable, check_dtype, save};
 use crate::dir::ModelDir;
 use crate::error::ModelError;
 use crate::lora::{self, Adapter, Dropout, LoraConfig, Masks};
@@ -58,10 +58,10 @@ impl Decoder {
             Network::new(&config, source)
         };
         let tracked = (options.trainable == Trainable::Yes).then(|| network(Form::Tracked)).transpose()?;
-        let detached = network(Form::Detached)?;
+        let frozen = Frozen::Stored(network(Form::Detached)?);
         let rope = RopeTables::new(&config, &options.device)?;
         let (device, lora) = (options.device.clone(), Some(Lora { config: lora, base }));
-        Ok(Self { config, parameters, tracked, detached, rope, device, lora })
+        Ok(Self { config, parameters, tracked, frozen, rope, device, lora })
     }
 
     /// The adapter that trains, if there is one.
@@ -76,10 +76,10 @@ impl Decoder {
     /// The rotary tables cannot be made.
     pub fn without_adapter(&self) -> Result<Option<Self>, ModelError> {
         let Some(lora) = &self.lora else { return Ok(None) };
-        let detached = Network::new(&self.config, Source::new(lora.base.clone(), Form::Detached))?;
+        let frozen = Frozen::Stored(Network::new(&self.config, Source::new(lora.base.clone(), Form::Detached))?);
         let rope = RopeTables::new(&self.config, &self.device)?;
         let (config, device) = (self.config.clone(), self.device.clone());
-        Ok(Some(Self { config, parameters: Vec::new(), tracked: None, detached, rope, device, lora: None }))
+        Ok(Some(Self { config, parameters: Vec::new(), tracked: None, frozen, rope, device, lora: None }))
     }
 
     /// [`Decoder::hidden`] with the adapter's dropout; `rows` names, per sequence of the batch, its place in the step.

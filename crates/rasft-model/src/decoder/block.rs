@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::projection::{Projections, Source};
+use super::projection::{Projection, Source};
 use super::rope_tables::RopeTables;
 use crate::cache::KvCache;
 use crate::config::DecoderConfig;
@@ -68,19 +68,21 @@ pub(super) struct Network {
     norm: Tensor,
     /// The output projection (V, D) as stored; the embedding itself in tied models.
     head_weight: Tensor,
-    head: Projections,
 }
 
 #[derive(Debug)]
 struct Block {
     input_norm: Tensor,
-    qkv: Projections,
+    q: Projection,
+    k: Projection,
+    v: Projection,
     q_norm: Option<Tensor>,
     k_norm: Option<Tensor>,
-    o: Projections,
+    o: Projection,
     post_norm: Tensor,
-    gate_up: Projections,
-    down: Projections,
+    gate: Projection,
+    up: Projection,
+    down: Projection,
 }
 
 impl Block {
@@ -88,13 +90,16 @@ impl Block {
         let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
         Ok(Self {
             input_norm: source.get(&name("input_layernorm"))?,
-            qkv: source.projections(layer, &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"])?,
+            q: source.projection(layer, "self_attn.q_proj")?,
+            k: source.projection(layer, "self_attn.k_proj")?,
+            v: source.projection(layer, "self_attn.v_proj")?,
             q_norm: source.find(&name("self_attn.q_norm")),
             k_norm: source.find(&name("self_attn.k_norm")),
-            o: source.projections(layer, &["self_attn.o_proj"])?,
+            o: source.projection(layer, "self_attn.o_proj")?,
             post_norm: source.get(&name("post_attention_layernorm"))?,
-            gate_up: source.projections(layer, &["mlp.gate_proj", "mlp.up_proj"])?,
-            down: source.projections(layer, &["mlp.down_proj"])?,
+            gate: source.projection(layer, "mlp.gate_proj")?,
+            up: source.projection(layer, "mlp.up_proj")?,
+            down: source.projection(layer, "mlp.down_proj")?,
         })
     }
 }
@@ -105,8 +110,7 @@ impl Network {
         let blocks = (0..config.n_layers).map(|layer| Block::new(&mut source, layer)).collect::<Result<_, _>>()?;
         let norm = source.get("model.norm.weight")?;
         let head_weight = if config.tie_word_embeddings { embedding.clone() } else { source.get(LM_HEAD)? };
-        let head = source.head(&head_weight)?;
-        Ok(Self { embedding, blocks, norm, head_weight, head })
+        Ok(Self { embedding, blocks, norm, head_weight })
     }
 
     pub(super) fn head_weight(&self) -> &Tensor {
@@ -114,8 +118,7 @@ impl Network {
     }
 
     pub(super) fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError> {
-        let [logits] = self.head.apply(hidden, None)?;
-        Ok(logits)
+        Ok(ops::linear(hidden, &self.head_weight, None)?)
     }
 
     /// Tokens to hidden states after the final norm, (T, D).
@@ -135,9 +138,8 @@ impl Network {
             let normed = ops::rms_norm(&x, &block.input_norm, config.rms_norm_eps)?;
             x = (x + block.attention(&normed, config, &place, layer, past)?)?;
             let normed = ops::rms_norm(&x, &block.post_norm, config.rms_norm_eps)?;
-            let [gate, up] = block.gate_up.apply(&normed, masks)?; // (T, I)
-            let [down] = block.down.apply(&ops::swiglu(&gate, &up)?, masks)?;
-            x = (x + down)?;
+            let (gate, up) = (block.gate.apply(&normed, masks)?, block.up.apply(&normed, masks)?); // (T, I)
+            x = (x + block.down.apply(&ops::swiglu(&gate, &up)?, masks)?)?;
         }
         Ok(ops::rms_norm(&x, &self.norm, config.rms_norm_eps)?)
     }
@@ -171,13 +173,12 @@ impl Block {
             };
             ops::rope(&y, &place.cos, &place.sin, &place.positions)
         };
-        let [q, k, v] = self.qkv.apply(x, place.masks)?;
-        let q = turned(heads(q, config.n_heads)?, &self.q_norm)?;
-        let k = turned(heads(k, config.n_kv_heads)?, &self.k_norm)?;
-        let v = heads(v, config.n_kv_heads)?;
+        let masks = place.masks;
+        let q = turned(heads(self.q.apply(x, masks)?, config.n_heads)?, &self.q_norm)?;
+        let k = turned(heads(self.k.apply(x, masks)?, config.n_kv_heads)?, &self.k_norm)?;
+        let v = heads(self.v.apply(x, masks)?, config.n_kv_heads)?;
         let scale = (1.0 / (head_dim as f64).sqrt()) as f32;
         let mixed = past.attend(layer, &q, &k, &v, place.spans, scale)?;
-        let [out] = self.o.apply(&mixed.reshape((n_tokens, config.q_dim()))?, place.masks)?;
-        Ok(out)
+        self.o.apply(&mixed.reshape((n_tokens, config.q_dim()))?, masks)
     }
 }

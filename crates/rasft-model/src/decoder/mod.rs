@@ -19,7 +19,10 @@ use crate::weights::{self, WeightsDtype};
 
 mod adapted;
 mod block;
+mod inference;
 mod init;
+mod params;
+mod place;
 mod projection;
 pub mod recorded;
 mod rope_tables;
@@ -27,6 +30,8 @@ mod save;
 
 pub use adapted::AdapterFrom;
 use block::Network;
+use inference::Inference;
+use params::ModelParams;
 use projection::{Form, Source};
 use rope_tables::RopeTables;
 
@@ -73,12 +78,20 @@ pub struct Decoder {
     parameters: Vec<(String, Var)>,
     /// Weights that record gradients; `None` when the decoder is not trainable.
     tracked: Option<Network>,
-    /// The same storage without gradients.
-    detached: Network,
+    frozen: Frozen,
     rope: RopeTables,
     device: Device,
     /// The adapter that trains instead of the weights, if there is one.
     lora: Option<adapted::Lora>,
+}
+
+/// The weights without gradients.
+#[derive(Debug)]
+enum Frozen {
+    /// As stored, on any device; beside a trainable network they share its storage.
+    Stored(Network),
+    /// Laid out for the kernels of the CPU.
+    LaidOut(Inference),
 }
 
 impl Decoder {
@@ -113,16 +126,20 @@ impl Decoder {
         options: &LoadOptions,
     ) -> Result<Self, ModelError> {
         let network = |parameters, form| Network::new(&config, Source::new(parameters, form));
-        let (detached, tracked, parameters) = match options.trainable {
+        let (frozen, tracked, parameters) = match options.trainable {
             Trainable::Yes => {
                 let tracked = network(parameters.clone(), Form::Tracked)?;
-                (network(parameters.clone(), Form::Detached)?, Some(tracked), parameters)
+                (Frozen::Stored(network(parameters.clone(), Form::Detached)?), Some(tracked), parameters)
             }
-            Trainable::No if options.device.is_cpu() => (network(parameters, Form::Packed)?, None, Vec::new()),
-            Trainable::No => (network(parameters, Form::Detached)?, None, Vec::new()),
+            Trainable::No if options.device.is_cpu() => {
+                let parameters = ModelParams::in_order(&config, parameters.into_iter().map(|(_, var)| var));
+                let parameters = parameters.ok_or_else(params::misfit)?;
+                (Frozen::LaidOut(rayon::scope(|_| Inference::new(parameters))?), None, Vec::new())
+            }
+            Trainable::No => (Frozen::Stored(network(parameters, Form::Detached)?), None, Vec::new()),
         };
         let rope = RopeTables::new(&config, &options.device)?;
-        Ok(Self { config, parameters, tracked, detached, rope, device: options.device.clone(), lora: None })
+        Ok(Self { config, parameters, tracked, frozen, rope, device: options.device.clone(), lora: None })
     }
 
     /// What the computation depends on.
@@ -172,8 +189,15 @@ impl Decoder {
 
     fn hidden_masked(&self, batch: &Packed, masks: Option<&Masks<'_>>) -> Result<Tensor, ModelError> {
         self.check_whole(batch)?;
-        let network = self.network();
-        network.forward(&self.config, &self.rope, batch, &mut block::Uncached, masks)
+        match self.weights() {
+            Weights::Network(network) => network.forward(&self.config, &self.rope, batch, &mut block::Uncached, masks),
+            Weights::LaidOut(inference) => {
+                let positions = batch.positions();
+                let hidden =
+                    rayon::scope(|_| self.with_place(batch, &positions, |place| inference.hidden(place, batch)))?;
+                self.rows(hidden, self.config.hidden_size)
+            }
+        }
     }
 
     /// Hidden states after the final norm of new tokens, whose predecessors are in the cache; never differentiable.
@@ -188,7 +212,20 @@ impl Decoder {
     pub fn hidden_cached(&self, batch: &Packed, cache: &mut KvCache) -> Result<Tensor, ModelError> {
         self.check_batch(batch)?;
         check_slots(batch, cache)?;
-        let hidden = self.detached.forward(&self.config, &self.rope, batch, &mut block::Cached(cache), None)?;
+        let hidden = match &self.frozen {
+            Frozen::Stored(network) => {
+                batch.spans.iter().for_each(|span| cache.make_whole(span.slot));
+                network.forward(&self.config, &self.rope, batch, &mut block::Cached(cache), None)?
+            }
+            Frozen::LaidOut(inference) => {
+                let long = batch.spans.iter().filter(|span| span.len > 1);
+                long.for_each(|span| cache.make_whole(span.slot));
+                let positions = batch.positions();
+                let pass = |place: &place::Place<'_>| inference.hidden_cached(place, batch, cache);
+                let hidden = rayon::scope(|_| self.with_place(batch, &positions, pass))?;
+                self.rows(hidden, self.config.hidden_size)?
+            }
+        };
         for span in &batch.spans {
             cache.set_len(span.slot, span.past + span.len);
         }
@@ -203,7 +240,31 @@ impl Decoder {
     /// # Errors
     /// The shape does not fit.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError> {
-        self.network().logits(hidden)
+        match self.weights() {
+            Weights::Network(network) => network.logits(hidden),
+            Weights::LaidOut(_) => {
+                let mut logits = Vec::new();
+                self.logits_into(hidden, &mut logits)?;
+                self.rows(logits, self.config.vocab_size)
+            }
+        }
+    }
+
+    /// [`Decoder::logits`] row by row into memory that is used again: at (N, V), fresh memory is a cost of its own.
+    ///
+    /// # Errors
+    /// The shape does not fit.
+    pub fn logits_into(&self, hidden: &Tensor, logits: &mut Vec<f32>) -> Result<(), ModelError> {
+        match self.weights() {
+            Weights::Network(network) => *logits = network.logits(hidden)?.flatten_all()?.to_vec1()?,
+            Weights::LaidOut(inference) => {
+                logits.resize(self.check_hidden(hidden)? * self.config.vocab_size, 0.0);
+                let (storage, layout) = hidden.storage_and_layout();
+                let hidden = place::values(&storage, layout)?;
+                rayon::scope(|_| inference.logits(hidden, logits));
+            }
+        }
+        Ok(())
     }
 
     /// Log-probability of one target per row, without ever holding (N, V): `y_n = log softmax(h_n · Wᵀ)[target_n]`.
@@ -217,7 +278,19 @@ impl Decoder {
     /// # Source
     /// algorithm.md §11.
     pub fn token_logprobs(&self, hidden: &Tensor, targets: &[u32]) -> Result<Tensor, ModelError> {
-        Ok(ops::linear_cross_entropy(hidden, self.network().head_weight(), targets)?)
+        let inference = match self.weights() {
+            Weights::Network(network) => return Ok(ops::linear_cross_entropy(hidden, network.head_weight(), targets)?),
+            Weights::LaidOut(inference) => inference,
+        };
+        let n = self.check_hidden(hidden)?;
+        if targets.len() != n {
+            return Err(ModelError::Request(format!("{n} rows predict {} targets", targets.len())));
+        }
+        self.check_targets(targets)?;
+        let (storage, layout) = hidden.storage_and_layout();
+        let values = place::values(&storage, layout)?;
+        let logprobs = rayon::scope(|_| inference.token_logprobs(values, targets));
+        Ok(Tensor::from_vec(logprobs, n, &self.device)?)
     }
 
     /// Writes `model.safetensors` content under HF names to `path`, whole or not at all; the bytes depend on the values alone.
@@ -241,8 +314,33 @@ impl Decoder {
         save::side_files(&self.config, dir, source, dtype)
     }
 
-    fn network(&self) -> &Network {
-        self.tracked.as_ref().unwrap_or(&self.detached)
+    fn weights(&self) -> Weights<'_> {
+        match (&self.tracked, &self.frozen) {
+            (Some(network), _) | (None, Frozen::Stored(network)) => Weights::Network(network),
+            (None, Frozen::LaidOut(inference)) => Weights::LaidOut(inference),
+        }
+    }
+
+    /// Rows of `width` values as a tensor.
+    fn rows(&self, values: Vec<f32>, width: usize) -> Result<Tensor, ModelError> {
+        Ok(Tensor::from_vec(values, ((), width), &self.device)?)
+    }
+
+    /// The number of rows of `hidden`, (N, D).
+    fn check_hidden(&self, hidden: &Tensor) -> Result<usize, ModelError> {
+        let d = self.config.hidden_size;
+        match hidden.dims() {
+            [n, width] if *width == d => Ok(*n),
+            found => Err(ModelError::Request(format!("hidden states of shape {found:?}: expected (N, {d})"))),
+        }
+    }
+
+    fn check_targets(&self, targets: &[u32]) -> Result<(), ModelError> {
+        let vocab = self.config.vocab_size;
+        match targets.iter().find(|target| **target as usize >= vocab) {
+            None => Ok(()),
+            Some(id) => Err(ModelError::Request(format!("target {id} is not in the vocabulary of {vocab}"))),
+        }
     }
 
     fn check_whole(&self, batch: &Packed) -> Result<(), ModelError> {
@@ -275,6 +373,12 @@ impl Decoder {
         }
         Ok(())
     }
+}
+
+/// The weights that answer: those that train, if some do.
+enum Weights<'a> {
+    Network(&'a Network),
+    LaidOut(&'a Inference),
 }
 
 fn check_dtype(options: &LoadOptions) -> Result<(), ModelError> {

@@ -85,15 +85,21 @@ impl Heads {
 
     /// Values `query, head in group g, dim` taken from rows of all heads, times `factor`.
     pub fn gather(&self, rows: &[f32], g: usize, factor: f32) -> Vec<f32> {
-        let (len, from) = (self.group() * self.dim, g * self.group() * self.dim);
         let mut values = Vec::with_capacity(rows.len() / self.kv);
+        self.gather_onto(rows, g, factor, &mut values);
+        values
+    }
+
+    /// [`Heads::gather`] behind what `values` holds.
+    pub fn gather_onto(&self, rows: &[f32], g: usize, factor: f32, values: &mut Vec<f32>) {
+        let (len, from) = (self.group() * self.dim, g * self.group() * self.dim);
+        let first = values.len();
         for row in rows.chunks_exact(self.q_row()) {
             values.extend_from_slice(&row[from..from + len]);
         }
         if factor != 1.0 {
-            values.iter_mut().for_each(|value| *value *= factor);
+            values[first..].iter_mut().for_each(|value| *value *= factor);
         }
-        values
     }
 
     /// The reverse of [`Heads::gather`].
@@ -170,11 +176,16 @@ fn attend_group(q: &[f32], first: usize, heads: Heads, (keys, values): (Right, R
     let mut sums = vec![0f32; rows];
     exp_rows(&mut scores, n, first, group, &mut sums);
     let mut out = gemm_new(rows, dh, n, Left::Rows { data: &scores, ld: n }, values, Tasks::One);
-    for (out, sum) in out.chunks_exact_mut(dh).zip(sums) {
-        let factor = 1.0 / sum;
-        out.iter_mut().for_each(|value| *value *= factor);
-    }
+    divide_rows(&mut out, dh, &sums);
     out
+}
+
+/// Divides each row by its sum.
+pub(crate) fn divide_rows(rows: &mut [f32], width: usize, sums: &[f32]) {
+    for (row, sum) in rows.chunks_exact_mut(width).zip(sums) {
+        let factor = 1.0 / sum;
+        row.iter_mut().for_each(|value| *value *= factor);
+    }
 }
 
 /// `q·keys`, (rows, n).

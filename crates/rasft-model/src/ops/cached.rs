@@ -3,13 +3,14 @@
 //! Invariant: a token's result has the same bits whether its prompt came in one piece, in chunks or token by token, and
 //! the same bits as [`super::attention`] over the whole sequence.
 
-use super::attention::{Heads, attend_block, check_spans, query_blocks};
+use super::attention::{Heads, QueryBlock, attend_block, check_spans, divide_rows, exp_rows, query_blocks};
 use super::check::{dims, require, with_slices};
-use super::gemm::Right;
+use super::gemm::{Left, Right, Start, gemm_here};
 use super::microkernel::NR;
 use crate::packed::Span;
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 
 /// Keys of one panel: they lie side by side, as the matrix product wants its right operand.
 const PANEL: usize = NR;
@@ -70,50 +71,177 @@ pub struct KvLayerMut<'a> {
 }
 
 impl KvLayerMut<'_> {
-    /// Makes the first `len` positions of slot `to` equal to those of slot `from`; later positions of `to` lose their meaning.
+    /// Makes the first `len` positions of slot `to` equal to those of slot `from`; later ones stay.
     pub fn copy_prefix(&mut self, from: usize, to: usize, len: usize) {
         if from == to {
             return;
         }
         let dh = self.layout.head_dim;
+        let (whole, rest) = (len / PANEL * PANEL * dh, len % PANEL);
         for head in 0..self.layout.n_kv_heads {
             let (src, dst) = (self.layout.head_at(from, head), self.layout.head_at(to, head));
-            self.keys.copy_within(src..src + len.next_multiple_of(PANEL) * dh, dst);
+            self.keys.copy_within(src..src + whole, dst);
+            for row in (whole..whole + dh * PANEL).step_by(PANEL).take_while(|_| rest > 0) {
+                self.keys.copy_within(src + row..src + row + rest, dst + row);
+            }
             self.values.copy_within(src..src + len * dh, dst);
         }
     }
 
-    fn attend(&self, q: &[f32], spans: &[Span], n_heads: usize, scale: f32) -> Vec<f32> {
-        let heads = Heads { q: n_heads, kv: self.layout.n_kv_heads, dim: self.layout.head_dim };
-        let mut out = vec![0f32; q.len()];
-        let mut blocks = query_blocks(q, &mut out, spans, heads);
-        blocks.par_iter_mut().with_max_len(1).for_each(|(span, block)| {
-            let slot = spans[*span].slot;
-            attend_block(block, heads, scale, |g| {
-                let base = self.layout.head_at(slot, g);
-                let head = base..base + self.layout.head_len();
-                (Right::Panels(&self.keys[head.clone()]), Right::Rows { data: &self.values[head], ld: heads.dim })
-            });
-        });
-        out
-    }
-
-    fn store(&mut self, k: &[f32], v: &[f32], spans: &[Span]) {
-        let KvLayout { n_kv_heads, head_dim: dh, .. } = self.layout;
-        for span in spans {
-            for (row, position) in span.rows().zip(span.past..) {
-                for head in 0..n_kv_heads {
-                    let new = (row * n_kv_heads + head) * dh..(row * n_kv_heads + head + 1) * dh;
-                    let base = self.layout.head_at(span.slot, head);
-                    let panel = base + position / PANEL * PANEL * dh + position % PANEL;
-                    for (d, &value) in k[new.clone()].iter().enumerate() {
-                        self.keys[panel + d * PANEL] = value;
-                    }
-                    self.values[base + position * dh..][..dh].copy_from_slice(&v[new]);
-                }
+    /// Attention of the queries `q` of `spans`, whose keys and values are stored.
+    ///
+    /// Sequences that add one token each and share a prefix read it together: its keys and values come from memory once
+    /// for all of them, which at this point is what a decoding step waits for.
+    pub(crate) fn attend(
+        &self,
+        q: &[f32],
+        spans: &[Span],
+        prefixes: &[Option<Prefix>],
+        heads: Heads,
+        scale: f32,
+        out: &mut [f32],
+    ) {
+        let (single, long): (Vec<_>, Vec<_>) =
+            query_blocks(q, out, spans, heads).into_iter().partition(|(span, _)| spans[*span].len == 1);
+        self.attend_long(long, spans, heads, scale);
+        let mut groups = groups(single, spans, prefixes);
+        let tasks: Vec<_> = (0..groups.len()).flat_map(|group| (0..heads.kv).map(move |g| (group, g))).collect();
+        let attend = |&(group, g): &(usize, usize)| self.attend_group(&groups[group], g, heads, scale);
+        let results: Vec<Vec<f32>> = tasks.par_iter().with_max_len(1).map(attend).collect();
+        for ((group, g), result) in tasks.into_iter().zip(results) {
+            let rows = result.chunks_exact(heads.group() * heads.dim);
+            for (member, values) in groups[group].members.iter_mut().zip(rows) {
+                heads.scatter(values, g, member.out);
             }
         }
     }
+
+    /// Blocks of several queries of one sequence each.
+    fn attend_long(&self, mut blocks: Vec<(usize, QueryBlock)>, spans: &[Span], heads: Heads, scale: f32) {
+        blocks.par_iter_mut().with_max_len(1).for_each(|(span, block)| {
+            let slot = spans[*span].slot;
+            attend_block(block, heads, scale, |g| {
+                let head = self.head(slot, g);
+                (Right::Panels(&self.keys[head.clone()]), Right::Rows { data: &self.values[head], ld: heads.dim })
+            });
+        });
+    }
+
+    /// One key-value head of one group: (members × heads of the group, Dh).
+    fn attend_group(&self, group: &Group, g: usize, heads: Heads, scale: f32) -> Vec<f32> {
+        let (dh, per, shared) = (heads.dim, heads.group(), group.shared);
+        let rows = group.members.len() * per;
+        let ld = group.members.iter().map(Member::n).max().unwrap_or(0);
+        let mut q = Vec::with_capacity(rows * dh);
+        group.members.iter().for_each(|member| heads.gather_onto(member.q, g, scale, &mut q));
+        let own = || group.members.iter().enumerate().map(|(i, member)| (i * per, member));
+        let (mut scores, mut sums) = (vec![0f32; rows * ld], vec![0f32; rows]);
+        for (row, member) in own() {
+            // The panel in which the prefix ends holds nothing in front of its end; those scores are overwritten below.
+            let (from, keys) = (shared / PANEL * PANEL, &self.keys[self.head(member.slot, g)]);
+            let (q, keys) = (Left::Rows { data: &q[row * dh..], ld: dh }, Right::Panels(&keys[from * dh..]));
+            gemm_here(per, member.n() - from, dh, q, keys, &mut scores[row * ld + from..], ld, Start::Zero);
+        }
+        let holder = self.head(group.holder, g);
+        if shared > 0 {
+            let (q, keys) = (Left::Rows { data: &q, ld: dh }, Right::Panels(&self.keys[holder.clone()]));
+            gemm_here(rows, shared, dh, q, keys, &mut scores, ld, Start::Zero);
+        }
+        for (row, member) in own() {
+            exp_rows(&mut scores[row * ld..][..per * ld], ld, member.past, per, &mut sums[row..row + per]);
+        }
+        let values =
+            |head: std::ops::Range<usize>, from: usize| Right::Rows { data: &self.values[head][from * dh..], ld: dh };
+        let mut out = vec![0f32; rows * dh];
+        gemm_here(rows, dh, shared, Left::Rows { data: &scores, ld }, values(holder, 0), &mut out, dh, Start::Zero);
+        for (row, member) in own() {
+            // Goes on with the chain where the prefix left it.
+            let (scores, values) =
+                (Left::Rows { data: &scores[row * ld + shared..], ld }, values(self.head(member.slot, g), shared));
+            gemm_here(per, dh, member.n() - shared, scores, values, &mut out[row * dh..], dh, Start::Kept);
+        }
+        divide_rows(&mut out, dh, &sums);
+        out
+    }
+
+    /// Where one key-value head of a slot lies.
+    fn head(&self, slot: usize, g: usize) -> std::ops::Range<usize> {
+        let base = self.layout.head_at(slot, g);
+        base..base + self.layout.head_len()
+    }
+
+    /// Takes up the keys and values of new tokens.
+    pub(crate) fn store(&mut self, k: &[f32], v: &[f32], spans: &[Span]) {
+        let KvLayout { n_kv_heads, head_dim: dh, .. } = self.layout;
+        let (slot_len, head_len) = (self.layout.slot_len(), self.layout.head_len());
+        let mut of_slot = vec![None; self.layout.n_slots];
+        spans.iter().for_each(|span| of_slot[span.slot] = Some(span));
+        let slots = self.keys.par_chunks_mut(slot_len).zip(self.values.par_chunks_mut(slot_len)).zip(of_slot);
+        slots.filter_map(|(slot, span)| Some((slot, span?))).for_each(|((keys, values), span)| {
+            for (row, position) in span.rows().zip(span.past..) {
+                for head in 0..n_kv_heads {
+                    let new = (row * n_kv_heads + head) * dh..(row * n_kv_heads + head + 1) * dh;
+                    let base = head * head_len;
+                    let panel = base + position / PANEL * PANEL * dh + position % PANEL;
+                    for (d, &value) in k[new.clone()].iter().enumerate() {
+                        keys[panel + d * PANEL] = value;
+                    }
+                    values[base + position * dh..][..dh].copy_from_slice(&v[new]);
+                }
+            }
+        });
+    }
+}
+
+/// A sequence that begins with the tokens of another: the first `len` positions lie in the slot `holder` alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Prefix {
+    pub holder: usize,
+    pub len: usize,
+}
+
+/// Sequences that add one token each and have their first positions in one place.
+struct Group<'a> {
+    holder: usize,
+    shared: usize,
+    members: Vec<Member<'a>>,
+}
+
+/// One new token of one sequence.
+struct Member<'a> {
+    slot: usize,
+    past: usize,
+    q: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Member<'_> {
+    /// Positions it attends to.
+    fn n(&self) -> usize {
+        self.past + 1
+    }
+}
+
+/// Puts single queries that share a prefix together, in the order of their first.
+fn groups<'a>(single: Vec<(usize, QueryBlock<'a>)>, spans: &[Span], prefixes: &[Option<Prefix>]) -> Vec<Group<'a>> {
+    let of = |slot: usize| prefixes.get(slot).copied().flatten();
+    // The holder reads its own first positions with those that borrow them.
+    let mut lent = BTreeMap::new();
+    for prefix in single.iter().filter_map(|(span, _)| of(spans[*span].slot)) {
+        lent.entry(prefix.holder).or_insert(prefix);
+    }
+    let mut groups: Vec<Group> = Vec::new();
+    let mut at = BTreeMap::new();
+    for (span, QueryBlock { q, out, .. }) in single {
+        let Span { slot, past, .. } = spans[span];
+        let prefix = of(slot).or_else(|| lent.get(&slot).copied()).unwrap_or(Prefix { holder: slot, len: 0 });
+        let index = *at.entry((prefix.holder, prefix.len)).or_insert_with(|| {
+            groups.push(Group { holder: prefix.holder, shared: prefix.len, members: Vec::new() });
+            groups.len() - 1
+        });
+        groups[index].members.push(Member { slot, past, q, out });
+    }
+    groups
 }
 
 /// Writes the new keys and values behind each span's past and attends to everything up to each token's own position.
@@ -161,7 +289,10 @@ pub fn attention_cached(
     let [cpu_q, cpu_k, cpu_v] = cpu;
     let out = with_slices(OP, [&cpu_q?, &cpu_k?, &cpu_v?], |[q_rows, k_rows, v_rows]| {
         cache.store(k_rows, v_rows, spans);
-        Ok(cache.attend(q_rows, spans, h, scale))
+        let mut out = vec![0f32; q_rows.len()];
+        let heads = Heads { q: h, kv: layout.n_kv_heads, dim: dh };
+        cache.attend(q_rows, spans, &[], heads, scale, &mut out);
+        Ok(out)
     })?;
     Tensor::from_vec(out, (t, h, dh), q.device())
 }

@@ -8,6 +8,7 @@ use super::check::{dense, dims, has_kernel, require, slice, with_slices};
 use super::gemm::{Left, Right, Start, gemm_here, gemm_new};
 use super::linear::column_sums;
 use super::pack::Tasks;
+use super::packed_weight::PackedWeight;
 use super::plain;
 use super::simd::{exp, exp_and_sum, max_of, multiversion};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
@@ -57,7 +58,7 @@ impl CustomOp2 for CrossEntropy {
 
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         let (_, d) = l1.shape().dims2()?;
-        let y = forward(slice(OP, s1, l1)?, slice(OP, s2, l2)?, d, &self.targets);
+        let y = forward(slice(OP, s1, l1)?, Vocabulary::Stored(slice(OP, s2, l2)?), d, &self.targets);
         Ok((CpuStorage::F32(y), self.targets.len().into()))
     }
 
@@ -99,9 +100,34 @@ pub(crate) fn gradients(
     dh
 }
 
+/// The output projection (V, D).
+#[derive(Clone, Copy)]
+pub(crate) enum Vocabulary<'a> {
+    Stored(&'a [f32]),
+    Packed(&'a PackedWeight),
+}
+
+impl<'a> Vocabulary<'a> {
+    fn len(self, d: usize) -> usize {
+        match self {
+            Self::Stored(w) => w.len() / d,
+            Self::Packed(w) => w.n(),
+        }
+    }
+
+    /// The entries from `first` on as a right operand; `first` is a multiple of [`ENTRIES`].
+    fn right(self, first: usize, d: usize) -> Right<'a> {
+        match self {
+            Self::Stored(w) => Right::Transposed { data: &w[first * d..], ld: d },
+            Self::Packed(w) => w.right_from(first),
+        }
+    }
+}
+
 /// Log-probabilities of the targets.
-pub(crate) fn forward(h: &[f32], w: &[f32], d: usize, targets: &[u32]) -> Vec<f32> {
-    let tiles = w.len().div_ceil(ENTRIES * d);
+pub(crate) fn forward(h: &[f32], w: Vocabulary, d: usize, targets: &[u32]) -> Vec<f32> {
+    let entries = w.len(d);
+    let tiles = entries.div_ceil(ENTRIES);
     let mut y = vec![0f32; targets.len()];
     for (chunk, y) in y.chunks_mut(ROWS).enumerate() {
         let from = chunk * ROWS;
@@ -110,7 +136,7 @@ pub(crate) fn forward(h: &[f32], w: &[f32], d: usize, targets: &[u32]) -> Vec<f3
         let stats: Vec<TileStats> = (0..tiles)
             .into_par_iter()
             .with_max_len(1)
-            .map(|tile| tile_stats(rows, &w[tile * ENTRIES * d..], d, tile * ENTRIES, targets))
+            .map(|tile| tile_stats(rows, w, d, tile * ENTRIES..entries.min((tile + 1) * ENTRIES), targets))
             .collect();
         let mut logits = vec![0f32; y.len()];
         stats.iter().flat_map(|tile| &tile.targets).for_each(|&(row, z)| logits[row] = z);
@@ -121,10 +147,9 @@ pub(crate) fn forward(h: &[f32], w: &[f32], d: usize, targets: &[u32]) -> Vec<f3
     y
 }
 
-fn tile_stats(h: &[f32], w: &[f32], d: usize, first: usize, targets: &[u32]) -> TileStats {
-    let (rows, cols) = (targets.len(), ENTRIES.min(w.len() / d));
-    let right = Right::Transposed { data: w, ld: d };
-    let mut z = gemm_new(rows, cols, d, Left::Rows { data: h, ld: d }, right, Tasks::One);
+fn tile_stats(h: &[f32], w: Vocabulary, d: usize, tile: std::ops::Range<usize>, targets: &[u32]) -> TileStats {
+    let (rows, cols, first) = (targets.len(), tile.len(), tile.start);
+    let mut z = gemm_new(rows, cols, d, Left::Rows { data: h, ld: d }, w.right(first, d), Tasks::One);
     let inside = |target: u32| (target as usize).checked_sub(first).filter(|at| *at < cols);
     let at = targets.iter().enumerate().filter_map(|(row, &target)| Some((row, z[row * cols + inside(target)?])));
     let targets = at.collect();

@@ -7,7 +7,8 @@
 #![expect(unsafe_code, reason = "tasks write disjoint tiles of one matrix")]
 
 use super::microkernel::{MR, NR, Tile, run};
-use super::pack::{Scratch, Tasks, copy_rows, panels_of_transposed, scratch_panels_of_stored, transpose};
+use super::pack::{Scratch, Tasks, copy_rows, panels_of_transposed, scratch_panels_of_stored, transpose, widen};
+use half::bf16;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
@@ -19,6 +20,8 @@ const MC: usize = 256;
 const MC_WIDE: usize = 512;
 /// Values of B, stored transposed, up to which it is packed as a whole for several blocks of rows.
 const PACK_WHOLE: usize = 1 << 22;
+/// What one prefetch brings.
+const LINE_BYTES: usize = 64;
 /// Multiply-adds below which waking threads costs more than it gains.
 const SEQUENTIAL: usize = 1 << 17;
 
@@ -40,6 +43,8 @@ pub(crate) enum Right<'a> {
     Transposed { data: &'a [f32], ld: usize },
     /// Panels of 48 columns, `panel, k, column in the panel`, padded to whole panels.
     Panels(&'a [f32]),
+    /// The same panels of values that are exact in bf16: half the memory to read.
+    Panels16(&'a [bf16]),
 }
 
 /// Whether the chains start from 0 or from what C holds.
@@ -158,6 +163,7 @@ fn check(m: usize, n: usize, k: usize, a: &Left, b: &Right, c_len: usize, ldc: u
             Right::Rows { data, ld } => within(k, n, *ld, data.len()),
             Right::Transposed { data, ld } => within(n, k, *ld, data.len()),
             Right::Panels(data) => n.div_ceil(NR) * NR * k <= data.len(),
+            Right::Panels16(data) => n.div_ceil(NR) * NR * k <= data.len(),
         },
         "gemm: B"
     );
@@ -196,7 +202,7 @@ unsafe fn block(
     let mut scratch = PanelBlock(MaybeUninit::uninit());
     let part = Part { k, a, b, c, start, columns: columns.clone(), scratch: scratch.0.as_mut_ptr().cast() };
     let steps = (0..k.max(1)).step_by(KC);
-    let laid_out = matches!(b, Right::Panels(_));
+    let laid_out = matches!(b, Right::Panels(_) | Right::Panels16(_));
     let height = if laid_out { MC } else { MC_WIDE };
     for row in rows.clone().step_by(height) {
         let rows = row..(row + height).min(rows.end);
@@ -235,8 +241,11 @@ unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, from: usi
     let cols = NR.min(part.columns.end - col);
     let len = KC.min(k - from);
     // SAFETY: the block of B and the scratch hold `len` rows of `cols` columns.
-    let (b_at, b_row, b_padded) = unsafe { panel(part.b, k, from, len, col, cols, rows.len(), part.scratch) };
-    let (end, share) = (rows.end, len * NR / rows.len().div_ceil(MR));
+    let PanelView { at: b_at, stride: b_row, padded: b_padded, next } =
+        unsafe { panel(part.b, k, from, len, col, cols, rows.len(), part.scratch) };
+    // Packed panels follow each other: each tile fetches its share of the next block meanwhile.
+    let share = next.len / rows.len().div_ceil(MR);
+    let end = rows.end;
     for (nth, row) in rows.step_by(MR).enumerate() {
         let tile = Tile {
             a: a.data.wrapping_add(row / MR * a.strides[0] + from * a.strides[2]),
@@ -251,16 +260,34 @@ unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, from: usi
             cols,
             b_padded,
             accumulate: from > 0 || part.start == Start::Kept,
-            // Packed panels follow each other: each tile fetches its share of the next block meanwhile.
-            ahead: b_at.wrapping_add(if b_padded { len * NR + nth * share } else { 0 }),
-            ahead_step: if b_padded { (share / len.max(1)).min(16) } else { 0 },
+            ahead: next.at.wrapping_add(nth * share),
+            ahead_step: (share / len.max(1)).min(LINE_BYTES),
         };
         // SAFETY: the tile lies in the rectangle.
         unsafe { run(&tile) };
     }
 }
 
-/// Where the rows `from..from + len` of one panel of B can be read: `(address, stride, readable behind the last column)`.
+/// Where one block of a panel of B can be read.
+struct PanelView {
+    at: *const f32,
+    stride: usize,
+    /// Whether whole vectors may be read behind the last column.
+    padded: bool,
+    next: Bytes,
+}
+
+/// Memory that will be read soon; length 0 when it is not known.
+struct Bytes {
+    at: *const u8,
+    len: usize,
+}
+
+impl Bytes {
+    const NONE: Self = Self { at: std::ptr::null(), len: 0 };
+}
+
+/// The rows `from..from + len` of one panel of B.
 ///
 /// # Safety
 /// As [`block`]; `scratch` has room for `KC` rows of 48.
@@ -273,20 +300,34 @@ unsafe fn panel(
     cols: usize,
     rows: usize,
     scratch: *mut f32,
-) -> (*const f32, usize, bool) {
-    // SAFETY: indices stay inside B, the caller's promise.
+) -> PanelView {
+    let laid_out = |padded| PanelView { at: scratch, stride: NR, padded, next: Bytes::NONE };
+    // SAFETY: indices stay inside B, the caller's promise; what comes next is only ever prefetched.
     unsafe {
         match *b {
-            Right::Panels(data) => (data.as_ptr().add(col * k + from * NR), NR, true),
+            Right::Panels(data) => {
+                let at = data.as_ptr().add(col * k + from * NR);
+                let next = Bytes { at: at.wrapping_add(len * NR).cast(), len: len * NR * size_of::<f32>() };
+                PanelView { at, stride: NR, padded: true, next }
+            }
+            Right::Panels16(data) => {
+                let at = data.as_ptr().add(col * k + from * NR);
+                widen(std::slice::from_raw_parts(at, len * NR), scratch);
+                let next = Bytes { at: at.wrapping_add(len * NR).cast(), len: len * NR * size_of::<bf16>() };
+                PanelView { next, ..laid_out(true) }
+            }
             // Few rows do not earn the copy back.
-            Right::Rows { data, ld } if rows <= 2 * MR => (data.as_ptr().add(from * ld + col), ld, false),
+            Right::Rows { data, ld } if rows <= 2 * MR => {
+                let at = data.as_ptr().add(from * ld + col);
+                PanelView { at, stride: ld, padded: false, next: Bytes::NONE }
+            }
             Right::Rows { data, ld } => {
                 copy_rows(data.as_ptr().add(from * ld + col), ld, len, cols, scratch);
-                (scratch, NR, false)
+                laid_out(false)
             }
             Right::Transposed { data, ld } => {
                 transpose(data.as_ptr().add(col * ld + from), ld, len, cols, scratch, NR);
-                (scratch, NR, false)
+                laid_out(false)
             }
         }
     }
@@ -312,9 +353,11 @@ mod tests {
     #[test]
     fn every_layout_and_thread_count_is_the_sequential_chain() {
         for (m, n, k) in [(1, 1, 1), (9, 50, 0), (70, 100, 193), (65, 576, 576), (131, 97, 400), (1100, 49, 385)] {
-            let (a, bt) = (values(m * k, 0.0), values(n * k, 1.0));
+            let exact = |x: f32| bf16::from_f32(x).to_f32();
+            let (a, bt) = (values(m * k, 0.0), values(n * k, 1.0).into_iter().map(exact).collect::<Vec<_>>());
             let (at, b) = (transposed(&a, m, k), transposed(&bt, n, k));
             let packed = panels_of_stored(&[&bt[..k * (n / 2)], &bt[k * (n / 2)..]], k, Tasks::Many);
+            let half: Vec<bf16> = packed.as_slice().iter().map(|b| bf16::from_f32(*b)).collect();
             let mut expected = values(m * n, 2.0);
             for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
                 let dot = |s: f32, x: (&f32, &f32)| x.0.mul_add(*x.1, s);
@@ -326,6 +369,7 @@ mod tests {
                 Right::Rows { data: &b, ld: n },
                 Right::Transposed { data: &bt, ld: k },
                 Right::Panels(packed.as_slice()),
+                Right::Panels16(&half),
             ];
             for (left, right) in lefts.iter().flat_map(|l| rights.iter().map(move |r| (*l, *r))) {
                 for threads in [1, 2, 8] {

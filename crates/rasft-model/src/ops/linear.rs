@@ -1,8 +1,8 @@
-//! `x·wᵀ + b`, for weights that train and for weights packed once for inference.
+//! `x·wᵀ + b` with the weight as stored, for training; [`super::packed_weight`] is its twin for inference.
 
 use super::check::{dense, dims, has_kernel, require, slice, with_slices};
 use super::gemm::{Left, Right, Start, gemm, gemm_new};
-use super::pack::{Aligned, Tasks, panels_of_stored};
+use super::pack::Tasks;
 use super::plain;
 use super::simd::multiversion;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
@@ -36,81 +36,6 @@ fn check_bias(n: usize, bias: Option<&Tensor>) -> Result<()> {
     let Some(bias) = bias else { return Ok(()) };
     let [found] = dims(OP, "bias", bias)?;
     require(found == n, OP, "bias", || format!("({n})"), || format!("({found})"))
-}
-
-/// A weight laid out once for inference, so that no product has to transpose it again.
-///
-/// [`linear_packed`] gives the same bits as [`linear`] with the weight as stored; it takes no gradient.
-#[derive(Clone)]
-pub struct PackedWeight {
-    panels: Aligned,
-    n: usize,
-    k: usize,
-}
-
-impl PackedWeight {
-    /// Packs one weight (N, K), or several one below the other, (ΣN, K), so that one product computes them all.
-    ///
-    /// # Errors
-    /// No weight, different K, strided tensors, tensors that are not f32 on the CPU.
-    pub fn new(weights: &[&Tensor]) -> Result<Self> {
-        const OP: &str = "pack weight";
-        let Some(first) = weights.first() else {
-            return Err(super::check::mismatch(OP, "weights", "at least one", "none"));
-        };
-        let [_, k] = dims(OP, "w", first)?;
-        let mut n = 0;
-        for w in weights {
-            let [rows, wk] = dims(OP, "w", w)?;
-            require(wk == k, OP, "w", || format!("(N, {k})"), || format!("{:?}", w.dims()))?;
-            require(has_kernel(&[w]), OP, "w", || "f32 on the cpu".into(), || format!("{:?}", w.dtype()))?;
-            n += rows;
-        }
-        let guards: Vec<_> = weights.iter().map(|w| w.storage_and_layout()).collect();
-        let mut pieces = Vec::with_capacity(guards.len());
-        for (storage, layout) in &guards {
-            if let candle_core::Storage::Cpu(storage) = &**storage {
-                pieces.push(slice(OP, storage, layout)?);
-            }
-        }
-        Ok(Self { panels: panels_of_stored(&pieces, k, Tasks::Many), n, k })
-    }
-
-    /// Number of outputs N.
-    #[must_use]
-    pub fn n(&self) -> usize {
-        self.n
-    }
-
-    /// Number of inputs K.
-    #[must_use]
-    pub fn k(&self) -> usize {
-        self.k
-    }
-}
-
-impl std::fmt::Debug for PackedWeight {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "PackedWeight({}, {})", self.n, self.k)
-    }
-}
-
-/// [`linear`] with a packed weight, for inference. # Shapes: x (T, K), bias (N) → (T, N).
-///
-/// # Errors
-/// Shapes that do not fit, strided tensors, tensors that are not f32 on the CPU.
-pub fn linear_packed(x: &Tensor, w: &PackedWeight, bias: Option<&Tensor>) -> Result<Tensor> {
-    let [t, k] = dims(OP, "x", x)?;
-    require(w.k == k, OP, "x", || format!("(T, {})", w.k), || format!("{:?}", x.dims()))?;
-    check_bias(w.n, bias)?;
-    let cpu = has_kernel(&[x]) && bias.is_none_or(|b| has_kernel(&[b]));
-    require(cpu, OP, "x and bias", || "f32 on the cpu".into(), || format!("{:?}", x.dtype()))?;
-    let right = Right::Panels(w.panels.as_slice());
-    let y = match bias {
-        Some(bias) => with_slices(OP, [x, bias], |[x, bias]| Ok(affine(x, right, Some(bias), t, w.n, k)))?,
-        None => with_slices(OP, [x], |[x]| Ok(affine(x, right, None, t, w.n, k)))?,
-    };
-    Tensor::from_vec(y, (t, w.n), x.device())
 }
 
 /// `bias + x·B`; the chain of each element starts from its bias.
@@ -201,13 +126,17 @@ impl CustomOp3 for Linear {
 
 /// `y = bias + x·wᵀ` into memory that is there; what it held before does not matter.
 pub(crate) fn affine_into(x: &[f32], w: &[f32], bias: Option<&[f32]>, n: usize, k: usize, y: &mut [f32]) {
-    let (left, right) = (Left::Rows { data: x, ld: k }, Right::Transposed { data: w, ld: k });
-    let t = y.len() / n;
+    product_into(x, Right::Transposed { data: w, ld: k }, bias, n, k, y);
+}
+
+/// `y = bias + x·B`; the chain of each element starts from its bias.
+pub(crate) fn product_into(x: &[f32], b: Right, bias: Option<&[f32]>, n: usize, k: usize, y: &mut [f32]) {
+    let (t, left) = (y.len() / n, Left::Rows { data: x, ld: k });
     match bias {
-        None => gemm(t, n, k, left, right, y, n, Start::Zero),
+        None => gemm(t, n, k, left, b, y, n, Start::Zero),
         Some(bias) => {
             y.chunks_exact_mut(n).for_each(|row| row.copy_from_slice(bias));
-            gemm(t, n, k, left, right, y, n, Start::Kept);
+            gemm(t, n, k, left, b, y, n, Start::Kept);
         }
     }
 }
@@ -221,6 +150,22 @@ pub(crate) fn input_gradient(dy: &[f32], w: &[f32], n: usize, k: usize, dx: &mut
 /// `dw = dyᵀ·x` or, kept, `dw += dyᵀ·x`.
 pub(crate) fn weight_gradient(dy: &[f32], x: &[f32], n: usize, k: usize, dw: &mut [f32], start: Start) {
     gemm(n, k, x.len() / k, Left::Transposed(dy), Right::Rows { data: x, ld: k }, dw, k, start);
+}
+
+/// Deals the columns of (T, ΣN) out to matrices (T, N_i).
+pub(crate) fn split_columns<const M: usize>(joint: &[f32], n: usize, parts: [&mut [f32]; M]) {
+    const ROWS: usize = 16;
+    let t = joint.len() / n.max(1);
+    let mut from = 0;
+    for part in parts {
+        let cols = part.len() / t.max(1);
+        part.par_chunks_mut((ROWS * cols).max(1)).zip(joint.par_chunks(ROWS * n)).for_each(|(part, joint)| {
+            for (part, row) in part.chunks_exact_mut(cols).zip(joint.chunks_exact(n)) {
+                part.copy_from_slice(&row[from..from + cols]);
+            }
+        });
+        from += cols;
+    }
 }
 
 /// `y += x`, element by element.

@@ -34,8 +34,8 @@ pub(crate) struct Tile {
     pub b_padded: bool,
     /// Start from what `c` holds rather than from 0.
     pub accumulate: bool,
-    /// Memory to be wanted soon; every step of k asks for the cache line there and moves on by `ahead_step` values.
-    pub ahead: *const f32,
+    /// Memory to be wanted soon; every step of k asks for the cache line there and moves on by `ahead_step` bytes.
+    pub ahead: *const u8,
     pub ahead_step: usize,
 }
 

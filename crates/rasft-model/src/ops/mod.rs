@@ -22,10 +22,11 @@ mod gemm;
 mod linear;
 mod microkernel;
 mod pack;
+mod packed_weight;
 pub mod plain;
 mod rms_norm;
 mod rope;
-mod simd;
+pub mod simd;
 mod swiglu;
 
 pub use attention::attention;
@@ -33,7 +34,8 @@ pub use cached::{KvLayerMut, KvLayout, attention_cached};
 pub use check::OpError;
 pub use cross_entropy::linear_cross_entropy;
 pub use embedding::embedding;
-pub use linear::{PackedWeight, linear, linear_packed};
+pub use linear::linear;
+pub use packed_weight::{PackedWeight, linear_packed};
 pub use rms_norm::rms_norm;
 pub use rope::rope;
 pub use swiglu::swiglu;
@@ -42,14 +44,17 @@ pub use swiglu::swiglu;
 pub(crate) mod kernels {
     pub(crate) use super::attention::{Heads, attend};
     pub(crate) use super::attention_grad::gradients_into as attention_gradients;
+    pub(crate) use super::cached::Prefix;
     pub(crate) use super::check::slice;
-    pub(crate) use super::cross_entropy::{forward as cross_entropy, gradients as cross_entropy_gradients};
+    pub(crate) use super::cross_entropy::{Vocabulary, forward as cross_entropy, gradients as cross_entropy_gradients};
     pub(crate) use super::embedding::{add_gradient as add_embedding_gradient, look_up};
     pub(crate) use super::gemm::Start;
-    pub(crate) use super::linear::{add_column_sums, add_in_place, affine_into, input_gradient, weight_gradient};
+    pub(crate) use super::linear::{
+        add_column_sums, add_in_place, affine_into, input_gradient, split_columns, weight_gradient,
+    };
     pub(crate) use super::rms_norm::{add_gradients as add_gradients_of_norm, normalise};
     pub(crate) use super::rope::rotate_in_place;
-    pub(crate) use super::swiglu::{activate, replace_by_gradients};
+    pub(crate) use super::swiglu::{activate, activate_joint, replace_by_gradients};
 }
 
 #[cfg(test)]

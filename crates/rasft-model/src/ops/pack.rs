@@ -3,10 +3,13 @@
 
 #![expect(unsafe_code, reason = "works on raw blocks of matrices and with vector intrinsics")]
 
-use super::microkernel::{MR, NR};
-use super::simd::{Level, level};
+use super::microkernel::MR;
+pub(crate) use super::microkernel::NR;
+use super::simd::{Level, level, multiversion};
+use half::bf16;
 use rayon::prelude::*;
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 
 /// One cache line of values; a vector of these is aligned for whole-register loads.
 #[derive(Clone, Copy)]
@@ -112,6 +115,24 @@ unsafe fn copy_array<const N: usize>(from: *const f32, to: *mut f32) {
     for i in (0..N).step_by(4) {
         // SAFETY: the caller's promise.
         unsafe { *to.wrapping_add(i).cast::<[f32; 4]>() = *from.wrapping_add(i).cast::<[f32; 4]>() };
+    }
+}
+
+/// Writes the f32 of every value of `src` to `dst`.
+///
+/// # Safety
+/// `dst` is valid for as many values, apart from `src`.
+pub(crate) unsafe fn widen(src: &[bf16], dst: *mut f32) {
+    // SAFETY: the caller's promise.
+    widen_all(src, unsafe { std::slice::from_raw_parts_mut(dst.cast(), src.len()) });
+}
+
+multiversion! {
+    fn widen_all(src: &[bf16], dst: &mut [MaybeUninit<f32>]) {
+        for (wide, half) in dst.iter_mut().zip(src) {
+            // What `to_f32` does, but for its treatment of NaNs, which weights are not.
+            wide.write(f32::from_bits(u32::from(half.to_bits()) << 16));
+        }
     }
 }
 

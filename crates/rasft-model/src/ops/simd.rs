@@ -8,7 +8,7 @@ pub(crate) const LANES: usize = 64;
 
 /// What the CPU can do, in the order we would rather have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Level {
+pub enum Level {
     /// 512-bit vectors with fused multiply-add.
     #[cfg(target_arch = "x86_64")]
     Avx512,
@@ -21,7 +21,7 @@ pub(crate) enum Level {
 
 /// The best level of this CPU; the answer is cached by the standard library.
 #[inline]
-pub(crate) fn level() -> Level {
+pub fn level() -> Level {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f")
@@ -39,7 +39,8 @@ pub(crate) fn level() -> Level {
     Level::Portable
 }
 
-/// Defines a function whose body is compiled once per [`Level`] and chosen at run time.
+/// Defines a function whose body is compiled once per [`Level`](crate::ops::simd::Level) and chosen at run time.
+#[macro_export]
 macro_rules! multiversion {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
@@ -77,7 +78,7 @@ macro_rules! multiversion {
         }
     };
 }
-pub(crate) use multiversion;
+pub use multiversion;
 
 /// Adds up lanes in one fixed tree.
 #[inline(always)]

@@ -57,6 +57,16 @@ pub(crate) fn activate(gate: &[f32], up: &[f32], y: &mut [f32]) {
         .for_each(|(y, (gate, up))| forward(gate, up, y));
 }
 
+/// The activation of rows `gate, up`, (T, 2·I) → (T, I).
+pub(crate) fn activate_joint(joint: &[f32], width: usize, y: &mut [f32]) {
+    let rows = (CHUNK / width).max(1);
+    y.par_chunks_mut(rows * width).zip(joint.par_chunks(rows * 2 * width)).for_each(|(y, joint)| {
+        for (y, joint) in y.chunks_exact_mut(width).zip(joint.chunks_exact(2 * width)) {
+            forward(&joint[..width], &joint[width..], y);
+        }
+    });
+}
+
 /// Puts the gradients of gate and up in their places.
 pub(crate) fn replace_by_gradients(gate: &mut [f32], up: &mut [f32], dy: &[f32]) {
     gate.par_chunks_mut(CHUNK)

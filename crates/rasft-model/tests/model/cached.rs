@@ -103,6 +103,57 @@ fn a_forked_prefix_continues_as_if_it_had_been_read() {
     }
 }
 
+/// Slots fork from each other, forget, and go on, in any order; the bits stay those of each sequence alone.
+#[test]
+fn borrowed_prefixes_outlive_their_holders() {
+    const SLOTS: usize = 6;
+    let mut forks = 0;
+    for (seed, family) in FAMILIES.iter().enumerate() {
+        let decoder = tiny_decoder(family, &LoadOptions::default());
+        let mut cache = KvCache::new(decoder.config(), SLOTS, 110).unwrap();
+        let mut state = 77 + seed as u64;
+        let mut random = |n: usize| ((uniform(&mut state) + 1.0) / 2.0 * n as f32) as usize % n;
+        let mut held: Vec<Vec<u32>> = vec![Vec::new(); SLOTS];
+        for round in 0..120 {
+            match random(3) {
+                0 => {
+                    let (from, to) = (random(SLOTS), [random(SLOTS), random(SLOTS)]);
+                    // Often to the end of a panel of keys, or around it.
+                    let len = [held[from].len(), random(held[from].len() + 1), held[from].len().min(48)][random(3)];
+                    cache.fork(from, len, &to).unwrap();
+                    let prefix = held[from][..len].to_vec();
+                    to.iter().filter(|slot| **slot != from).for_each(|slot| held[*slot] = prefix.clone());
+                    forks += 1;
+                }
+                1 => {
+                    let slot = random(SLOTS);
+                    let kept = [0, random(held[slot].len() + 1)][random(2)];
+                    cache.truncate(slot, kept);
+                    held[slot].truncate(kept);
+                }
+                _ => {}
+            }
+            assert!((0..SLOTS).all(|slot| cache.len(slot) == held[slot].len()));
+            let mut batch = Packed::new();
+            for (slot, held) in held.iter_mut().enumerate() {
+                let chunk = [0, 1, 1, 1, 1 + random(50)][random(5)].min(110 - held.len());
+                let new = tokens(chunk, 97, (round * SLOTS + slot) as u64);
+                batch.push(&new, held.len(), slot);
+                held.extend(new);
+            }
+            if batch.is_empty() {
+                continue;
+            }
+            let hidden = rows(&decoder.hidden_cached(&batch, &mut cache).unwrap());
+            for span in &batch.spans {
+                let expected = alone(&decoder, &held[span.slot]);
+                assert!(hidden[span.rows()] == expected[span.past..], "{family}, round {round}, slot {}", span.slot);
+            }
+        }
+    }
+    assert!(forks > 60, "{forks} forks");
+}
+
 #[test]
 fn freed_slots_are_reused_cleanly() {
     let decoder = tiny_decoder("llama", &LoadOptions::default());

@@ -9,47 +9,14 @@
 //! backward pass adds each weight's gradient to its sum as it is computed. What costs a pass over memory to compute
 //! (norms, the activation) is computed again rather than kept.
 
+use super::super::params::{Affine, BlockParams};
+use super::super::place::Place;
 use super::Sums;
-use super::params::{Affine, BlockParams};
-use super::pool::Pool;
-use crate::config::DecoderConfig;
 use crate::ops::kernels::{
-    Heads, Start, activate, add_column_sums, add_gradients_of_norm, add_in_place, affine_into, attend,
-    attention_gradients, input_gradient, normalise, replace_by_gradients, rotate_in_place, weight_gradient,
+    Start, activate, add_column_sums, add_gradients_of_norm, add_in_place, affine_into, attend, attention_gradients,
+    input_gradient, normalise, replace_by_gradients, weight_gradient,
 };
-use crate::packed::Span;
-
-/// Where the tokens of a batch stand, and the sizes of everything.
-pub(super) struct Place<'a> {
-    pub config: &'a DecoderConfig,
-    pub spans: &'a [Span],
-    pub positions: &'a [u32],
-    /// Tables of angles, (P, Dh/2).
-    pub cos: &'a [f32],
-    pub sin: &'a [f32],
-}
-
-impl Place<'_> {
-    fn n_tokens(&self) -> usize {
-        self.positions.len()
-    }
-
-    fn heads(&self) -> Heads {
-        Heads { q: self.config.n_heads, kv: self.config.n_kv_heads, dim: self.config.head_dim }
-    }
-
-    fn scale(&self) -> f32 {
-        (1.0 / (self.config.head_dim as f64).sqrt()) as f32
-    }
-
-    fn eps(&self) -> f32 {
-        self.config.rms_norm_eps as f32
-    }
-
-    fn rotate(&self, x: &mut [f32], sign: f32) {
-        rotate_in_place(x, self.cos, self.sin, self.config.head_dim / 2, self.positions, sign);
-    }
-}
+use crate::pool::Pool;
 
 /// What the backward pass needs of a block's forward pass, besides its input; rows are tokens.
 #[derive(Debug)]

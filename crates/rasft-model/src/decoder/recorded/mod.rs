@@ -12,20 +12,19 @@ use std::ops::Deref;
 use candle_core::{DType, Layout, Storage};
 
 use super::Decoder;
+use super::params::{ModelParams, misfit};
+use super::place::values;
 use crate::error::ModelError;
 use crate::ops::kernels::{
-    Start, add_embedding_gradient, add_gradients_of_norm, cross_entropy, cross_entropy_gradients, look_up, normalise,
-    slice,
+    Start, Vocabulary, add_embedding_gradient, add_gradients_of_norm, cross_entropy, cross_entropy_gradients, look_up,
+    normalise,
 };
 use crate::packed::Packed;
+use crate::pool::Pool;
 
 mod block;
-mod params;
-mod pool;
 
-use block::{Inner, Place};
-use params::ModelParams;
-pub use pool::Pool;
+use block::Inner;
 
 /// What a forward pass keeps of each block for the backward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -164,7 +163,8 @@ impl Decoder {
         pool.give([x]);
         let mut hidden = pool.take(last.len());
         normalise(&last, w.norm, self.config.rms_norm_eps as f32, &mut hidden);
-        let logprobs = cross_entropy(&hidden, w.head.unwrap_or(w.embedding), d, &predictions.targets);
+        let logprobs =
+            cross_entropy(&hidden, Vocabulary::Stored(w.head.unwrap_or(w.embedding)), d, &predictions.targets);
         Ok(Recording { batch: batch.clone(), positions, predictions, blocks, last, hidden, logprobs })
     }
 
@@ -247,19 +247,7 @@ impl Decoder {
         if let Some(row) = rows.iter().find(|row| **row as usize >= batch.len()) {
             return Err(ModelError::Request(format!("row {row} predicts, the batch has {}", batch.len())));
         }
-        let vocab = self.config.vocab_size;
-        match targets.iter().find(|target| **target as usize >= vocab) {
-            None => Ok(()),
-            Some(id) => Err(ModelError::Request(format!("target {id} is not in the vocabulary of {vocab}"))),
-        }
-    }
-
-    fn with_place(&self, batch: &Packed, positions: &[u32], f: impl FnOnce(&Place<'_>)) -> Result<(), ModelError> {
-        let (cos, sin) = self.rope.up_to(batch.spans.iter().map(|s| s.len).max().unwrap_or(0))?;
-        let (cos, sin) = (cos.storage_and_layout(), sin.storage_and_layout());
-        let (cos, sin) = (values(&cos.0, cos.1)?, values(&sin.0, sin.1)?);
-        f(&Place { config: &self.config, spans: &batch.spans, positions, cos, sin });
-        Ok(())
+        self.check_targets(targets)
     }
 }
 
@@ -281,14 +269,6 @@ fn weights<'a>(
     in_order(decoder, slices.into_iter())
 }
 
-fn values<'a>(storage: &'a Storage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
-    match storage {
-        Storage::Cpu(storage) => slice("recorded pass", storage, layout),
-        _ => candle_core::bail!("recorded pass: expected tensors on the CPU"),
-    }
-}
-
 fn in_order<T>(decoder: &Decoder, all: impl Iterator<Item = T>) -> Result<ModelParams<T>, ModelError> {
-    ModelParams::in_order(&decoder.config, all)
-        .ok_or_else(|| ModelError::Request("the parameters are not those the config asks for".into()))
+    ModelParams::in_order(&decoder.config, all).ok_or_else(misfit)
 }

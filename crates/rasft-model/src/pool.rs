@@ -1,17 +1,21 @@
 //! Buffers that outlive the values in them.
 //!
-//! A training step needs the same few sizes again and again. Fresh memory of this size comes from the operating system
+//! A training step, and a decoding step, needs the same few sizes again and again. Fresh memory of this size comes from the operating system
 //! page by page, which costs more than most passes over it. Absent on purpose: any bound but what was in use at once.
 
 /// Free buffers; a buffer taken from here is the caller's until it is given back.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Pool {
     free: Vec<Vec<f32>>,
 }
 
 impl Pool {
     /// `len` values, whatever they are.
-    pub(super) fn take(&mut self, len: usize) -> Vec<f32> {
+    pub(crate) fn take(&mut self, len: usize) -> Vec<f32> {
+        // One of this very size need not be resized, which would fill it.
+        if let Some(i) = self.free.iter().position(|buffer| buffer.len() == len) {
+            return self.free.swap_remove(i);
+        }
         let fits = |buffer: &Vec<f32>| buffer.capacity() >= len;
         let smallest = (0..self.free.len()).filter(|&i| fits(&self.free[i])).min_by_key(|&i| self.free[i].capacity());
         if let Some(i) = smallest {
@@ -27,14 +31,14 @@ impl Pool {
     }
 
     /// A copy of `values`.
-    pub(super) fn copy_of(&mut self, values: &[f32]) -> Vec<f32> {
+    pub(crate) fn copy_of(&mut self, values: &[f32]) -> Vec<f32> {
         let mut buffer = self.take(values.len());
         buffer.copy_from_slice(values);
         buffer
     }
 
     /// Takes buffers back.
-    pub(super) fn give<const N: usize>(&mut self, buffers: [Vec<f32>; N]) {
+    pub(crate) fn give<const N: usize>(&mut self, buffers: [Vec<f32>; N]) {
         self.free.extend(buffers);
     }
 }

@@ -1,6 +1,7 @@
 //! Every parameter by its role: the weights as slices, and in the same shape the sums of their gradients.
 
 use crate::config::DecoderConfig;
+use crate::error::ModelError;
 
 /// All parameters of a model.
 pub(super) struct ModelParams<T> {
@@ -78,6 +79,11 @@ impl<T> Affine<T> {
     fn in_order(config: &DecoderConfig, all: &mut impl Iterator<Item = T>) -> Option<Self> {
         Some(Self { weight: all.next()?, bias: if config.qkv_bias { Some(all.next()?) } else { None } })
     }
+}
+
+/// What to say when [`ModelParams::in_order`] gives nothing.
+pub(super) fn misfit() -> ModelError {
+    ModelError::Request("the parameters are not those the config asks for".into())
 }
 
 #[cfg(test)]

@@ -1,0 +1,173 @@
+//! The forward pass of a model that does not train, written out over the kernels on weights laid out for them.
+//!
+//! It computes what [`super::block`] computes, kernel for kernel, so each row has the same bits; that stays the path on
+//! other devices and the oracle in tests. What it leaves out is what a decoding step of some rows cannot afford: a fresh
+//! tensor for every intermediate result, and a copy for every part of a joint product. Absent on purpose: gradients, adapters
+//! (they are merged when a model is loaded for inference).
+
+use candle_core::{Result, Tensor, Var};
+
+use super::params::{Affine, BlockParams, ModelParams};
+use super::place::{Place, values};
+use crate::cache::KvCache;
+use crate::ops::PackedWeight;
+use crate::ops::kernels::{Vocabulary, activate_joint, add_in_place, attend, cross_entropy, normalise, split_columns};
+use crate::packed::Packed;
+use crate::pool::Pool;
+
+/// All weights of a model.
+#[derive(Debug)]
+pub(super) struct Inference {
+    /// `None` in tied models: the output projection is looked up.
+    embedding: Option<PackedWeight>,
+    blocks: Vec<Block>,
+    norm: Vec<f32>,
+    head: PackedWeight,
+}
+
+#[derive(Debug)]
+struct Block {
+    input_norm: Vec<f32>,
+    qkv: PackedWeight,
+    /// The biases of queries, keys and values, end to end.
+    bias: Option<Vec<f32>>,
+    qk_norms: Option<[Vec<f32>; 2]>,
+    o: PackedWeight,
+    post_norm: Vec<f32>,
+    gate_up: PackedWeight,
+    down: PackedWeight,
+}
+
+/// Where attention finds the tokens before the batch.
+enum Past<'a> {
+    /// Nowhere: sequences are whole.
+    None,
+    /// In the cache, which takes up the new ones.
+    Cache(&'a mut KvCache),
+}
+
+impl Inference {
+    /// Lays the parameters out; each is dropped when that is done.
+    pub(super) fn new(params: ModelParams<Var>) -> Result<Self> {
+        let (embedding, head) = (PackedWeight::new(&[&params.embedding])?, params.head);
+        let (embedding, head) = match head {
+            Some(head) => (Some(embedding), PackedWeight::new(&[&head])?),
+            None => (None, embedding),
+        };
+        let blocks = params.blocks.into_iter().map(Block::new).collect::<Result<_>>()?;
+        Ok(Self { embedding, blocks, norm: vector(&params.norm)?, head })
+    }
+
+    /// Hidden states after the final norm, (T, D), over whole sequences.
+    pub(super) fn hidden(&self, place: &Place<'_>, batch: &Packed) -> Vec<f32> {
+        self.forward(place, batch, &mut Past::None, &mut Pool::default())
+    }
+
+    /// The same of new tokens, whose predecessors are in the cache.
+    pub(super) fn hidden_cached(&self, place: &Place<'_>, batch: &Packed, cache: &mut KvCache) -> Vec<f32> {
+        let mut pool = std::mem::take(cache.pool());
+        let hidden = self.forward(place, batch, &mut Past::Cache(cache), &mut pool);
+        *cache.pool() = pool;
+        hidden
+    }
+
+    /// Unnormalised scores (N, V) of hidden states (N, D).
+    pub(super) fn logits(&self, hidden: &[f32], logits: &mut [f32]) {
+        self.head.apply(hidden, None, logits);
+    }
+
+    /// Log-probability of one target per row, (N).
+    pub(super) fn token_logprobs(&self, hidden: &[f32], targets: &[u32]) -> Vec<f32> {
+        cross_entropy(hidden, Vocabulary::Packed(&self.head), self.head.k(), targets)
+    }
+
+    fn forward(&self, place: &Place<'_>, batch: &Packed, past: &mut Past<'_>, pool: &mut Pool) -> Vec<f32> {
+        let (t, d) = (batch.len(), place.config.hidden_size);
+        let mut x = pool.take(t * d);
+        self.embedding.as_ref().unwrap_or(&self.head).look_up(&batch.ids, &mut x);
+        for (layer, block) in self.blocks.iter().enumerate() {
+            block.add_attention(place, layer, past, &mut x, pool);
+            block.add_feed_forward(place, &mut x, pool);
+        }
+        let mut hidden = vec![0.0; t * d];
+        normalise(&x, &self.norm, place.eps(), &mut hidden);
+        pool.give([x]);
+        hidden
+    }
+}
+
+impl Block {
+    fn new(params: BlockParams<Var>) -> Result<Self> {
+        let BlockParams { input_norm, q, k, v, qk_norms, o, post_norm, gate, up, down } = params;
+        let qkv = [q, k, v];
+        let biases = qkv.iter().filter_map(|Affine { bias, .. }| bias.as_ref()).map(|bias| vector(bias));
+        let bias = biases.collect::<Result<Vec<_>>>()?.concat();
+        let [q, k, v] = qkv.each_ref().map(|Affine { weight, .. }| weight.as_tensor());
+        Ok(Self {
+            input_norm: vector(&input_norm)?,
+            qkv: PackedWeight::new(&[q, k, v])?,
+            bias: (!bias.is_empty()).then_some(bias),
+            qk_norms: match qk_norms {
+                Some([q, k]) => Some([vector(&q)?, vector(&k)?]),
+                None => None,
+            },
+            o: PackedWeight::new(&[&o])?,
+            post_norm: vector(&post_norm)?,
+            gate_up: PackedWeight::new(&[&gate, &up])?,
+            down: PackedWeight::new(&[&down])?,
+        })
+    }
+
+    /// `x += Wo·attention(rope(Wq·n), rope(Wk·n), Wv·n)`, `n = norm(x)`
+    fn add_attention(&self, place: &Place<'_>, layer: usize, past: &mut Past<'_>, x: &mut [f32], pool: &mut Pool) {
+        let (t, config, eps) = (place.n_tokens(), place.config, place.eps());
+        let (q_dim, kv_dim) = (config.q_dim(), config.kv_dim());
+        let mut normed = pool.take(x.len());
+        normalise(x, &self.input_norm, eps, &mut normed);
+        let mut joint = pool.take(t * self.qkv.n());
+        self.qkv.apply(&normed, self.bias.as_deref(), &mut joint);
+        let [mut q, mut k, mut v] = [q_dim, kv_dim, kv_dim].map(|n| pool.take(t * n));
+        split_columns(&joint, self.qkv.n(), [&mut q, &mut k, &mut v]);
+        if let Some([q_norm, k_norm]) = &self.qk_norms {
+            for (x, norm) in [(&mut q, q_norm), (&mut k, k_norm)] {
+                let raw = pool.copy_of(x);
+                normalise(&raw, norm, eps, x);
+                pool.give([raw]);
+            }
+        }
+        place.rotate(&mut q, 1.0);
+        place.rotate(&mut k, 1.0);
+        let mut mixed = pool.take(q.len());
+        match past {
+            Past::None => attend([&q, &k, &v], place.spans, place.heads(), place.scale(), &mut mixed),
+            Past::Cache(cache) => {
+                let (mut layer, prefixes) = cache.layer_and_prefixes(layer);
+                layer.store(&k, &v, place.spans);
+                layer.attend(&q, place.spans, prefixes, place.heads(), place.scale(), &mut mixed);
+            }
+        }
+        let mut y = normed;
+        self.o.apply(&mixed, None, &mut y);
+        add_in_place(x, &y);
+        pool.give([y, joint, q, k, v, mixed]);
+    }
+
+    /// `x += Wd·(silu(Wg·n) ∘ Wu·n)`, `n = norm(x)`
+    fn add_feed_forward(&self, place: &Place<'_>, x: &mut [f32], pool: &mut Pool) {
+        let (t, ff) = (place.n_tokens(), place.config.intermediate_size);
+        let mut normed = pool.take(x.len());
+        normalise(x, &self.post_norm, place.eps(), &mut normed);
+        let (mut joint, mut act) = (pool.take(t * 2 * ff), pool.take(t * ff));
+        self.gate_up.apply(&normed, None, &mut joint);
+        activate_joint(&joint, ff, &mut act);
+        let mut y = normed;
+        self.down.apply(&act, None, &mut y);
+        add_in_place(x, &y);
+        pool.give([y, joint, act]);
+    }
+}
+
+fn vector(tensor: &Tensor) -> Result<Vec<f32>> {
+    let (storage, layout) = tensor.storage_and_layout();
+    Ok(values(&storage, layout)?.to_vec())
+}
