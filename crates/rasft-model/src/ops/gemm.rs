@@ -135,7 +135,7 @@ unsafe fn product(m: usize, n: usize, k: usize, a: Left, b: Right, c: Output, st
     let fair = m.div_ceil(4 * threads).next_multiple_of(MR);
     let row_block = if panels * m.div_ceil(MC_WIDE) >= 4 * threads { m.min(MC_WIDE) } else { fair.max(64) };
     let row_blocks = m.div_ceil(row_block);
-    let group = (panels * row_blocks / (8 * threads)).clamp(1, panels);
+    let group = (panels * row_blocks / (32 * threads)).clamp(1, panels);
     let groups = panels.div_ceil(group);
     (0..groups * row_blocks).into_par_iter().with_max_len(1).for_each(|task| {
         let rows = task / groups * row_block..(task / groups * row_block + row_block).min(m);
