@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 
 use crate::cache::KvCache;
 use crate::config::DecoderConfig;
@@ -23,6 +23,7 @@ mod init;
 mod projection;
 pub mod recorded;
 mod rope_tables;
+mod rounded;
 mod save;
 
 pub use adapted::AdapterFrom;
@@ -43,8 +44,9 @@ pub enum Trainable {
 /// How a model is brought into memory.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
-    /// Type of the weights in memory; f32 is what there is.
-    pub dtype: DType,
+    /// Type of the weights that the passes read. f32; or bf16 with gradients on the CPU, where what trains has a master copy
+    /// in f32 beside it.
+    pub dtype: WeightsDtype,
     /// Where.
     pub device: Device,
     /// Whether gradients are recorded.
@@ -54,7 +56,7 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     /// f32 on the CPU, inference only.
     fn default() -> Self {
-        Self { dtype: DType::F32, device: Device::Cpu, trainable: Trainable::No }
+        Self { dtype: WeightsDtype::F32, device: Device::Cpu, trainable: Trainable::No }
     }
 }
 
@@ -71,7 +73,9 @@ impl LoadOptions {
 pub struct Decoder {
     config: DecoderConfig,
     parameters: Vec<(String, Var)>,
-    /// Weights that record gradients; `None` when the decoder is not trainable.
+    /// The parameters in bf16, for which they are the master copy.
+    rounded: Option<Vec<(String, Var)>>,
+    /// Weights that record gradients in candle's graph; `None` when the decoder is not trainable or its weights are rounded.
     tracked: Option<Network>,
     /// The same storage without gradients.
     detached: Network,
@@ -87,9 +91,9 @@ impl Decoder {
     /// # Errors
     /// The config is not supported, or a tensor is missing, unexpected, misshapen or not finite.
     pub fn load(dir: &ModelDir, options: &LoadOptions) -> Result<Self, ModelError> {
-        check_dtype(options)?;
+        rounded::check(options)?;
         let config = dir.config()?;
-        let parameters = weights::load(dir, &config, &options.device)?;
+        let parameters = weights::load(dir, &config, WeightsDtype::F32, &options.device)?;
         if let Some(adapter) = dir.adapter() {
             let matrices = adapter.load(&config, &options.device)?;
             crate::lora::merge(&parameters, &matrices, adapter.lora.scale())?;
@@ -102,7 +106,7 @@ impl Decoder {
     /// # Errors
     /// The tensors cannot be made.
     pub fn init(config: &DecoderConfig, seed: u64, options: &LoadOptions) -> Result<Self, ModelError> {
-        check_dtype(options)?;
+        rounded::check(options)?;
         let parameters = init::parameters(config, seed, &options.device)?;
         Self::assemble(config.clone(), parameters, options)
     }
@@ -113,7 +117,12 @@ impl Decoder {
         options: &LoadOptions,
     ) -> Result<Self, ModelError> {
         let network = |parameters, form| Network::new(&config, Source::new(parameters, form));
+        let mut rounded = None;
         let (detached, tracked, parameters) = match options.trainable {
+            Trainable::Yes if options.dtype == WeightsDtype::Bf16 => {
+                let copies = rounded.insert(rounded::copies(&parameters)?);
+                (network(copies.clone(), Form::Detached)?, None, parameters)
+            }
             Trainable::Yes => {
                 let tracked = network(parameters.clone(), Form::Tracked)?;
                 (network(parameters.clone(), Form::Detached)?, Some(tracked), parameters)
@@ -122,7 +131,8 @@ impl Decoder {
             Trainable::No => (network(parameters, Form::Detached)?, None, Vec::new()),
         };
         let rope = RopeTables::new(&config, &options.device)?;
-        Ok(Self { config, parameters, tracked, detached, rope, device: options.device.clone(), lora: None })
+        let device = options.device.clone();
+        Ok(Self { config, parameters, rounded, tracked, detached, rope, device, lora: None })
     }
 
     /// What the computation depends on.
@@ -140,13 +150,14 @@ impl Decoder {
     /// Whether gradients are recorded.
     #[must_use]
     pub fn trainable(&self) -> Trainable {
-        if self.tracked.is_some() { Trainable::Yes } else { Trainable::No }
+        if self.tracked.is_some() || self.rounded.is_some() { Trainable::Yes } else { Trainable::No }
     }
 
     /// Every parameter of a trainable decoder under its HF name, in the order of the forward pass; a tied model has no
     /// `lm_head.weight`. Empty when the decoder is not trainable: its weights are laid out for inference.
     ///
-    /// Values may be replaced in place (`Var::set`); the next call of any method sees them.
+    /// Values may be replaced in place (`Var::set`); the next call of any method sees them, after
+    /// [`Decoder::round_weights`] where they are a master copy.
     #[must_use]
     pub fn parameters(&self) -> &[(String, Var)] {
         &self.parameters
@@ -161,7 +172,8 @@ impl Decoder {
     /// Hidden states after the final norm, over whole sequences.
     ///
     /// # Shapes
-    /// T tokens → (T, D), f32; row t belongs to token t of the batch. Differentiable when the decoder is trainable.
+    /// T tokens → (T, D), f32; row t belongs to token t of the batch. Differentiable when the decoder is trainable and its
+    /// parameters are no master copy: those train through [`Decoder::record`] alone.
     ///
     /// # Errors
     /// The batch is empty, a span has a past, a token is not in the vocabulary, or a sequence is longer than
@@ -220,7 +232,8 @@ impl Decoder {
         Ok(ops::linear_cross_entropy(hidden, self.network().head_weight(), targets)?)
     }
 
-    /// Writes `model.safetensors` content under HF names to `path`, whole or not at all; the bytes depend on the values alone.
+    /// Writes the weights that the passes read under HF names to `path`, whole or not at all; the bytes depend on the values
+    /// alone.
     ///
     /// # Errors
     /// The decoder is not trainable, or the file cannot be written.
@@ -228,7 +241,7 @@ impl Decoder {
         if self.trainable() == Trainable::No {
             return Err(ModelError::Request("only a trainable decoder can be saved".into()));
         }
-        weights::save(&self.parameters, path, dtype)
+        weights::save(self.rounded.as_ref().unwrap_or(&self.parameters), path, dtype)
     }
 
     /// Writes a whole model directory that transformers and this crate load: config, weights, and the tokenizer and
@@ -275,13 +288,6 @@ impl Decoder {
         }
         Ok(())
     }
-}
-
-fn check_dtype(options: &LoadOptions) -> Result<(), ModelError> {
-    if options.dtype == DType::F32 {
-        return Ok(());
-    }
-    Err(ModelError::Request(format!("weights in memory are f32, {:?} was asked for", options.dtype)))
 }
 
 fn check_slots(batch: &Packed, cache: &KvCache) -> Result<(), ModelError> {

@@ -8,6 +8,7 @@
 
 use super::microkernel::{MR, NR, Tile, run};
 use super::pack::{Scratch, Tasks, copy_rows, panels_of_transposed, scratch_panels_of_stored, transpose};
+use half::bf16;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
@@ -40,6 +41,10 @@ pub(crate) enum Right<'a> {
     Transposed { data: &'a [f32], ld: usize },
     /// Panels of 48 columns, `panel, k, column in the panel`, padded to whole panels.
     Panels(&'a [f32]),
+    /// As `Rows`, in bf16.
+    HalfRows { data: &'a [bf16], ld: usize },
+    /// As `Transposed`, in bf16.
+    HalfTransposed { data: &'a [bf16], ld: usize },
 }
 
 /// Whether the chains start from 0 or from what C holds.
@@ -116,6 +121,10 @@ unsafe fn product(m: usize, n: usize, k: usize, a: Left, b: Right, c: Output, st
             packed_b = scratch_panels_of_stored(&data[..n * k], k, tasks);
             Right::Panels(packed_b.as_slice())
         }
+        Right::HalfTransposed { data, ld } if ld == k && m > MC_WIDE && n * k <= PACK_WHOLE => {
+            packed_b = scratch_panels_of_stored(&data[..n * k], k, tasks);
+            Right::Panels(packed_b.as_slice())
+        }
         b => b,
     };
     let mut packed = Scratch::empty();
@@ -158,6 +167,8 @@ fn check(m: usize, n: usize, k: usize, a: &Left, b: &Right, c_len: usize, ldc: u
             Right::Rows { data, ld } => within(k, n, *ld, data.len()),
             Right::Transposed { data, ld } => within(n, k, *ld, data.len()),
             Right::Panels(data) => n.div_ceil(NR) * NR * k <= data.len(),
+            Right::HalfRows { data, ld } => within(k, n, *ld, data.len()),
+            Right::HalfTransposed { data, ld } => within(n, k, *ld, data.len()),
         },
         "gemm: B"
     );
@@ -288,6 +299,14 @@ unsafe fn panel(
                 transpose(data.as_ptr().add(col * ld + from), ld, len, cols, scratch, NR);
                 (scratch, NR, false)
             }
+            Right::HalfRows { data, ld } => {
+                copy_rows(data.as_ptr().add(from * ld + col), ld, len, cols, scratch);
+                (scratch, NR, false)
+            }
+            Right::HalfTransposed { data, ld } => {
+                transpose(data.as_ptr().add(col * ld + from), ld, len, cols, scratch, NR);
+                (scratch, NR, false)
+            }
         }
     }
 }
@@ -296,6 +315,7 @@ unsafe fn panel(
 mod tests {
     use super::*;
     use crate::ops::pack::panels_of_stored;
+    use crate::ops::weight::rounded;
 
     fn values(n: usize, seed: f32) -> Vec<f32> {
         (0..n).map(|i| (i as f32 * 0.37 + seed).sin()).collect()
@@ -334,6 +354,27 @@ mod tests {
                     let same = c.iter().zip(&expected).all(|(x, y)| x.to_bits() == y.to_bits());
                     assert!(same, "({m}, {n}, {k}) on {threads} threads");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_bf16_operand_gives_the_bits_of_its_values_in_f32() {
+        for (m, n, k) in [(1, 1, 1), (9, 50, 0), (5, 49, 40), (70, 100, 193), (131, 97, 400), (1100, 49, 385)] {
+            let (a, half) = (values(m * k, 0.0), rounded(&values(n * k, 1.0)));
+            let wide: Vec<f32> = half.iter().map(|x| x.to_f32()).collect();
+            let pairs = [
+                (Right::HalfRows { data: &half, ld: n }, Right::Rows { data: &wide, ld: n }),
+                (Right::HalfTransposed { data: &half, ld: k }, Right::Transposed { data: &wide, ld: k }),
+            ];
+            for ((found, expected), threads) in pairs.iter().flat_map(|pair| [1, 2].map(|threads| (pair, threads))) {
+                let product = |right| {
+                    let left = Left::Rows { data: &a, ld: k };
+                    on(threads, || gemm_new(m, n, k, left, right, Tasks::Many))
+                };
+                let (found, expected) = (product(*found), product(*expected));
+                let same = found.iter().zip(&expected).all(|(x, y)| x.to_bits() == y.to_bits());
+                assert!(same, "({m}, {n}, {k}) on {threads} threads");
             }
         }
     }

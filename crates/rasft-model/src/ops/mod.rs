@@ -1,7 +1,8 @@
 //! The numerical operations of the decoder, for training and for inference alike.
 //!
 //! Every op has a CPU kernel with forward and backward and a twin of the same name in [`plain`]; a call takes the
-//! kernel when all its tensors are f32 on the CPU, else the twin.
+//! kernel when all its tensors are f32 on the CPU, else the twin. Weights may also be bf16 there, see [`weight`]; those take
+//! no gradient.
 //!
 //! Batch invariance: in a forward kernel, the result of a row has the same bits whatever other rows are present, how
 //! many they are, where the row stands, and how many threads run. It holds by construction: each element of a product is
@@ -27,6 +28,7 @@ mod rms_norm;
 mod rope;
 mod simd;
 mod swiglu;
+mod weight;
 
 pub use attention::attention;
 pub use cached::{KvLayerMut, KvLayout, attention_cached};
@@ -50,6 +52,7 @@ pub(crate) mod kernels {
     pub(crate) use super::rms_norm::{add_gradients as add_gradients_of_norm, normalise};
     pub(crate) use super::rope::rotate_in_place;
     pub(crate) use super::swiglu::{activate, replace_by_gradients};
+    pub(crate) use super::weight::{Round, Weight, rounded};
 }
 
 #[cfg(test)]

@@ -6,15 +6,15 @@ use rasft_model::{Activations, Decoder, LoadOptions, Packed, Pool, Predictions, 
 use crate::support::{FAMILIES, floats, max_diff, tiny_decoder, tokens};
 
 /// Three sequences of which most tokens are predicted, and a loss `Σ_n c_n·log p_n + Σ e·hidden`.
-struct Case {
-    batch: Packed,
+pub struct Case {
+    pub batch: Packed,
     predictions: Predictions,
     dlogprobs: Vec<f32>,
     dhidden: Vec<f32>,
 }
 
 impl Case {
-    fn new(decoder: &Decoder) -> Self {
+    pub fn new(decoder: &Decoder) -> Self {
         let vocab = decoder.config().vocab_size;
         let sequences = [tokens(53, vocab, 1), tokens(1, vocab, 2), tokens(34, vocab, 3)];
         let batch = Packed::from_sequences(&sequences);
@@ -26,7 +26,7 @@ impl Case {
     }
 
     /// Log-probabilities and gradients by the written-out passes.
-    fn recorded(&self, decoder: &Decoder, activations: Activations) -> (Vec<f32>, Vec<Vec<f32>>) {
+    pub fn recorded(&self, decoder: &Decoder, activations: Activations) -> (Vec<f32>, Vec<Vec<f32>>) {
         let mut pool = Pool::default();
         // Twice, so that the second run meets used buffers; each on sums that hold something already.
         let mut sums: Vec<Vec<f32>> =
@@ -42,7 +42,7 @@ impl Case {
     }
 
     /// The same by candle's graph.
-    fn graph(&self, decoder: &Decoder) -> (Vec<f32>, Vec<Vec<f32>>) {
+    pub fn graph(&self, decoder: &Decoder) -> (Vec<f32>, Vec<Vec<f32>>) {
         let rows = Tensor::new(self.predictions.rows.as_slice(), &Device::Cpu).unwrap();
         let hidden = decoder.hidden(&self.batch).unwrap().index_select(&rows, 0).unwrap();
         let logprobs = decoder.token_logprobs(&hidden, &self.predictions.targets).unwrap();
@@ -63,11 +63,11 @@ impl Case {
     }
 }
 
-fn bits(values: &[Vec<f32>]) -> Vec<Vec<u32>> {
+pub fn bits(values: &[Vec<f32>]) -> Vec<Vec<u32>> {
     values.iter().map(|v| v.iter().map(|x| x.to_bits()).collect()).collect()
 }
 
-fn on_threads<T: Send>(n: usize, f: impl FnOnce() -> T + Send) -> T {
+pub fn on_threads<T: Send>(n: usize, f: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(f)
 }
 

@@ -1,4 +1,4 @@
-//! The passes of full training, written out over the kernels: a forward pass that keeps what its backward pass needs, and
+//! The passes of full training, in f32 or over bf16 weights, written out over the kernels: a forward pass that keeps what its backward pass needs, and
 //! the backward pass, which adds every gradient to a sum of the caller's.
 //!
 //! It computes what [`Decoder::hidden`], [`Decoder::token_logprobs`] and candle's `backward` compute, which stay the path on
@@ -11,11 +11,11 @@ use std::ops::Deref;
 
 use candle_core::{DType, Layout, Storage};
 
-use super::Decoder;
+use super::{Decoder, Trainable};
 use crate::error::ModelError;
 use crate::ops::kernels::{
-    Start, add_embedding_gradient, add_gradients_of_norm, cross_entropy, cross_entropy_gradients, look_up, normalise,
-    slice,
+    Start, Weight, add_embedding_gradient, add_gradients_of_norm, cross_entropy, cross_entropy_gradients, look_up,
+    normalise, slice,
 };
 use crate::packed::Packed;
 
@@ -105,17 +105,18 @@ impl Recording {
 }
 
 impl Decoder {
-    /// Whether [`Decoder::record`] works: all weights are trained, no adapter, in f32 on the CPU.
+    /// Whether [`Decoder::record`] works: all weights are trained, no adapter, on the CPU.
     #[must_use]
     pub fn can_record(&self) -> bool {
         let f32_on_cpu = |var: &candle_core::Var| var.device().is_cpu() && var.dtype() == DType::F32;
-        self.tracked.is_some() && self.lora.is_none() && self.parameters.iter().all(|(_, var)| f32_on_cpu(var))
+        let trains = self.trainable() == Trainable::Yes && self.lora.is_none();
+        trains && self.parameters.iter().all(|(_, var)| f32_on_cpu(var))
     }
 
     /// Log-probabilities of the targets, with what [`Decoder::backward`] needs.
     ///
     /// # Errors
-    /// As [`Decoder::hidden`] and [`Decoder::token_logprobs`]; the decoder is not trainable in f32 on the CPU.
+    /// As [`Decoder::hidden`] and [`Decoder::token_logprobs`]; the decoder is not trainable on the CPU.
     ///
     /// # Source
     /// algorithm.md §11.
@@ -160,10 +161,10 @@ impl Decoder {
             }
         })?;
         let mut last = pool.take(predictions.rows.len() * d);
-        look_up(&x, &predictions.rows, &mut last);
+        look_up(Weight::F32(&x), &predictions.rows, &mut last);
         pool.give([x]);
         let mut hidden = pool.take(last.len());
-        normalise(&last, w.norm, self.config.rms_norm_eps as f32, &mut hidden);
+        normalise(&last, &w.norm.widened(), self.config.rms_norm_eps as f32, &mut hidden);
         let logprobs = cross_entropy(&hidden, w.head.unwrap_or(w.embedding), d, &predictions.targets);
         Ok(Recording { batch: batch.clone(), positions, predictions, blocks, last, hidden, logprobs })
     }
@@ -209,15 +210,15 @@ impl Decoder {
         let mut g = in_order(self, into.iter_mut().map(Vec::as_mut_slice))?;
         let (d, eps) = (self.config.hidden_size, self.config.rms_norm_eps as f32);
         let (head, head_sum) = (w.head.unwrap_or(w.embedding), g.head.as_deref_mut().unwrap_or(&mut *g.embedding));
-        let slices = [&hidden, head, &logprobs, dlogprobs];
-        let mut dh = cross_entropy_gradients(slices, &predictions.targets, d, head_sum, sums.start());
+        let rows = [&hidden, &logprobs, dlogprobs];
+        let mut dh = cross_entropy_gradients(rows, head, &predictions.targets, d, head_sum, sums.start());
         if let Some(more) = dhidden {
             dh.iter_mut().zip(more).for_each(|(dh, more)| *dh += more);
         }
         let mut dlast = pool.take(last.len());
         dlast.fill(0.0);
         sums.ready(g.norm);
-        add_gradients_of_norm(&last, w.norm, eps, &dh, &mut dlast, g.norm);
+        add_gradients_of_norm(&last, &w.norm.widened(), eps, &dh, &mut dlast, g.norm);
         let mut dx = pool.take(batch.len() * d);
         dx.fill(0.0);
         add_embedding_gradient(&predictions.rows, &dlast, &mut dx); // each row to its place
@@ -266,19 +267,22 @@ impl Decoder {
 /// All weights, locked for reading.
 fn locked(decoder: &Decoder) -> Result<Vec<(impl Deref<Target = Storage>, &Layout)>, ModelError> {
     if !decoder.can_record() {
-        return Err(ModelError::Request("a recorded pass needs all weights trainable, in f32 on the CPU".into()));
+        return Err(ModelError::Request("a recorded pass needs all weights trainable, on the CPU".into()));
     }
-    Ok(decoder.parameters.iter().map(|(_, var)| var.as_tensor().storage_and_layout()).collect())
+    Ok(decoder.weights().iter().map(|(_, var)| var.as_tensor().storage_and_layout()).collect())
 }
 
 /// The locked weights by their roles.
 fn weights<'a>(
     decoder: &Decoder,
     locked: &'a [(impl Deref<Target = Storage>, &Layout)],
-) -> Result<ModelParams<&'a [f32]>, ModelError> {
-    let slices: Vec<&[f32]> =
-        locked.iter().map(|(storage, layout)| values(storage, layout)).collect::<Result<_, _>>()?;
-    in_order(decoder, slices.into_iter())
+) -> Result<ModelParams<Weight<'a>>, ModelError> {
+    let weight = |storage: &'a Storage, layout: &Layout| match storage {
+        Storage::Cpu(storage) => Weight::of("recorded pass", storage, layout),
+        _ => candle_core::bail!("recorded pass: expected weights on the CPU"),
+    };
+    let all = locked.iter().map(|(storage, layout)| weight(storage, layout)).collect::<Result<Vec<_>, _>>()?;
+    in_order(decoder, all.into_iter())
 }
 
 fn values<'a>(storage: &'a Storage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
