@@ -91,8 +91,11 @@ impl Trainer {
     /// Adds the frozen reference that `sft-kl` and `asft` compare with.
     ///
     /// # Errors
-    /// Its vocabulary is another one.
+    /// Its vocabulary is another one, or the trained weights are bf16: the divergence has no gradient for those.
     pub fn with_reference(mut self, reference: Decoder) -> Result<Self, LearnError> {
+        if self.decoder.has_master() {
+            return Err(LearnError::Parameter("a reference goes with f32 weights or an adapter, not with bf16".into()));
+        }
         let (ours, theirs) = (self.decoder.config().vocab_size, reference.config().vocab_size);
         if ours != theirs {
             let detail = format!("the reference has a vocabulary of {theirs}, the policy of {ours}");
@@ -140,7 +143,8 @@ impl Trainer {
     /// L = Σ_bt (c_bt·CE_bt + λ·KL_bt) / n,   g = ∂L/∂θ,   θ ← AdamW(θ, g · min(1, max/(‖g‖+1e-6)))
     /// ```
     ///
-    /// with `n` the tokens the objective counts, in the step (`global`) or in the micro-batch times the number of
+    /// with `θ` the f32 master copy where the weights of the passes are bf16, which become `θ` rounded;
+    /// `n` the tokens the objective counts, in the step (`global`) or in the micro-batch times the number of
     /// micro-batches (`micro-batch`).
     ///
     /// # Errors
@@ -176,6 +180,7 @@ impl Trainer {
         let lr = self.params.learning_rate * self.params.schedule.multiplier(self.optimizer.step);
         let scale = clip_factor(norm, self.params.max_grad_norm) * per_counted;
         self.optimizer.update(self.decoder.parameters(), &self.sums, scale, lr)?;
+        self.decoder.round_weights()?;
         Ok(tally.metrics(step, norm, lr))
     }
 
