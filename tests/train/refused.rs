@@ -47,7 +47,6 @@ fn flags_are_checked_before_any_work() {
         (&["--loss-normalization", "mean"], "micro-batch"),
         (&["--save-dtype", "f16"], "bf16"),
         (&["--dtype", "f16"], "f32 or bf16"),
-        (&["--dtype", "bf16", "--objective", "grpo", "--kl-weight", "0.1"], "--dtype f32"),
         (&["--beta2", "1"], "beta2"),
         (&["--clip-min", "2"], "clip"),
         (&["--weight-decay=-1"], "weight decay"),

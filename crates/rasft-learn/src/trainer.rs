@@ -6,8 +6,7 @@
 use crate::LearnError;
 use crate::batch::{MicroBatching, Trajectory, micro_batches};
 use crate::forward::Rows;
-use crate::grads::clear;
-use crate::kl;
+use crate::kl::Divergence;
 use crate::objectives::{Objective, Sequence, SequenceTerms, mean_terms, n_counted, sequence_terms, token_gradients};
 use crate::optim::{AdamW, AdamWParams, clip_factor, global_norm};
 use crate::pass::Pass;
@@ -91,11 +90,8 @@ impl Trainer {
     /// Adds the frozen reference that `sft-kl` and `asft` compare with.
     ///
     /// # Errors
-    /// Its vocabulary is another one, or the trained weights are bf16: the divergence has no gradient for those.
+    /// Its vocabulary is another one.
     pub fn with_reference(mut self, reference: Decoder) -> Result<Self, LearnError> {
-        if self.decoder.has_master() {
-            return Err(LearnError::Parameter("a reference goes with f32 weights or an adapter, not with bf16".into()));
-        }
         let (ours, theirs) = (self.decoder.config().vocab_size, reference.config().vocab_size);
         if ours != theirs {
             let detail = format!("the reference has a vocabulary of {theirs}, the policy of {ours}");
@@ -207,7 +203,7 @@ impl Trainer {
         first: usize,
         objective: Objective,
         divisor: Divisor,
-        mut sums: Sums,
+        sums: Sums,
         tally: &mut Tally,
     ) -> Result<(), LearnError> {
         let rows = Rows::of(part)?.starting_at(first);
@@ -229,23 +225,18 @@ impl Trainer {
         for ((trajectory, terms), sequence) in part.iter().zip(&terms).zip(&sequences) {
             tally.sequence(trajectory, terms, sequence.logprobs, divisor);
         }
-        let mut dhidden = None;
+        let mut divergence = None;
         if let Some(kl_weight) = objective.kl_weight() {
             let reference = self.reference.as_ref().ok_or_else(|| {
                 LearnError::Parameter("this objective compares with a reference model: give --reference".into())
             })?;
-            let (hidden, factor) = (pass.hidden()?, kl_weight / divisor);
-            let reference_hidden = rows.hidden(reference)?;
-            if sums == Sums::Begin {
-                clear(&mut self.sums);
-                sums = Sums::Continue;
-            }
-            let (kl, dh) = kl::backward(&self.decoder, &hidden, reference, &reference_hidden, factor, &mut self.sums)?;
-            tally.loss += factor * kl;
-            dhidden = Some(dh);
+            divergence = Some(Divergence::of(&rows, reference, kl_weight / divisor)?);
         }
         let dlogprobs = token_gradients(&terms, divisor);
-        pass.backward(&self.decoder, &dlogprobs, dhidden.as_ref(), (self.sums.as_mut_slice(), sums), &mut self.pool)
+        let into = (self.sums.as_mut_slice(), sums);
+        pass.backward(&self.decoder, &dlogprobs, divergence.as_mut(), into, &mut self.pool)?;
+        tally.loss += divergence.map_or(0.0, |divergence| divergence.loss);
+        Ok(())
     }
 }
 

@@ -22,7 +22,7 @@ pub mod weights;
 
 pub use cache::KvCache;
 pub use config::DecoderConfig;
-pub use decoder::recorded::{Activations, Pool, Predictions, Recording, Sums};
+pub use decoder::recorded::{Activations, LogitGradients, Pool, Predictions, Recording, Sums};
 pub use decoder::{AdapterFrom, Decoder, LoadOptions, Trainable};
 pub use detok::Detokenizer;
 pub use dir::ModelDir;

@@ -7,15 +7,15 @@
 //! Invariants: the bits of gradients depend neither on the number of threads nor on [`Activations`].
 //! Absent on purpose: losses, and gradients of a part of the parameters.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use candle_core::{DType, Layout, Storage};
 
 use super::{Decoder, Trainable};
 use crate::error::ModelError;
 use crate::ops::kernels::{
-    Start, Weight, add_embedding_gradient, add_gradients_of_norm, cross_entropy, cross_entropy_gradients, look_up,
-    normalise, slice,
+    Start, Weight, add_embedding_gradient, add_gradients_of_norm, affine_into, cross_entropy, cross_entropy_gradients,
+    input_gradient, look_up, normalise, slice, weight_gradient,
 };
 use crate::packed::Packed;
 
@@ -63,6 +63,13 @@ impl Sums {
         }
     }
 }
+
+/// The part of a loss that looks at whole distributions: replaces the logits of a range of predictions, (rows, V), by
+/// `∂L/∂logits`.
+pub type LogitGradients<'a> = dyn FnMut(Range<usize>, &mut [f32]) -> Result<(), ModelError> + Send + 'a;
+
+/// Predictions whose logits exist at one time for [`LogitGradients`].
+const LOGIT_ROWS: usize = 128;
 
 /// Which rows of a batch predict what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -172,35 +179,34 @@ impl Decoder {
     /// Adds the gradient of `L` to `into`, one sum per parameter in the order of [`Decoder::parameters`].
     ///
     /// # Shapes
-    /// `dlogprobs` `∂L/∂logprobs` (N); `dhidden` (N, D) what else of `∂L/∂hidden` there is, not through the
-    /// log-probabilities.
+    /// `dlogprobs` `∂L/∂logprobs` (N); `of_logits` what else of `L` there is, from the first prediction to the last.
     ///
     /// # Errors
-    /// Lengths that do not fit.
+    /// Lengths that do not fit, or `of_logits` failed: the sums then hold a part.
     pub fn backward(
         &self,
         recording: Recording,
         dlogprobs: &[f32],
-        dhidden: Option<&[f32]>,
+        of_logits: Option<&mut LogitGradients<'_>>,
         (into, sums): (&mut [Vec<f32>], Sums),
         pool: &mut Pool,
     ) -> Result<(), ModelError> {
         let sized = into.len() == self.parameters.len()
             && into.iter().zip(&self.parameters).all(|(sum, (_, var))| sum.len() == var.elem_count());
         let n = recording.logprobs.len();
-        if !sized || dlogprobs.len() != n || dhidden.is_some_and(|dh| dh.len() != recording.hidden.len()) {
+        if !sized || dlogprobs.len() != n {
             return Err(ModelError::Request(format!(
                 "backward: gradients do not fit {n} predictions and the parameters"
             )));
         }
-        rayon::scope(|_| self.backward_here(recording, dlogprobs, dhidden, (into, sums), pool))
+        rayon::scope(|_| self.backward_here(recording, dlogprobs, of_logits, (into, sums), pool))
     }
 
     fn backward_here(
         &self,
         recording: Recording,
         dlogprobs: &[f32],
-        dhidden: Option<&[f32]>,
+        of_logits: Option<&mut LogitGradients<'_>>,
         (into, sums): (&mut [Vec<f32>], Sums),
         pool: &mut Pool,
     ) -> Result<(), ModelError> {
@@ -212,8 +218,17 @@ impl Decoder {
         let (head, head_sum) = (w.head.unwrap_or(w.embedding), g.head.as_deref_mut().unwrap_or(&mut *g.embedding));
         let rows = [&hidden, &logprobs, dlogprobs];
         let mut dh = cross_entropy_gradients(rows, head, &predictions.targets, d, head_sum, sums.start());
-        if let Some(more) = dhidden {
-            dh.iter_mut().zip(more).for_each(|(dh, more)| *dh += more);
+        if let Some(of_logits) = of_logits {
+            let v = self.config.vocab_size;
+            let mut logits = vec![0f32; v * LOGIT_ROWS.min(logprobs.len())];
+            for (i, (h, dh)) in hidden.chunks(LOGIT_ROWS * d).zip(dh.chunks_mut(LOGIT_ROWS * d)).enumerate() {
+                let (from, rows) = (i * LOGIT_ROWS, h.len() / d);
+                let logits = &mut logits[..rows * v];
+                affine_into(h, head, None, v, d, logits);
+                of_logits(from..from + rows, logits)?;
+                weight_gradient(logits, h, v, d, head_sum, Start::Kept);
+                input_gradient(logits, head, v, d, dh, Start::Kept);
+            }
         }
         let mut dlast = pool.take(last.len());
         dlast.fill(0.0);
