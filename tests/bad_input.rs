@@ -319,7 +319,7 @@ fn check(make: fn(&Bench) -> Vec<Case>) {
         let out = bench.path("out");
         let out_text = out.display().to_string();
         let mut list: Vec<&str> = case.args.iter().map(String::as_str).collect();
-        if case.binary != "rasft-store" {
+        if case.binary != "rasft-store" && !list.contains(&"answer") {
             list.extend(["--out", &out_text]);
         }
         let ran = bench.run(case.binary, &list);
@@ -355,6 +355,7 @@ fn value_cases(_: &Bench) -> Vec<Case> {
     let mixture = |extra: &[&str]| args(&[&["mixture", "--for", "sft"], &score[..], extra].concat());
     let rollout = |extra: &[&str]| args(&[&score[..], extra].concat());
     let verify = |extra: &[&str]| args(&[&["--rollouts", "absent", "--problems", "absent"], extra].concat());
+    let answer = |extra: &[&str]| args(&[extra, &["answer", "--gold", "1/3", "--response", "0.33"]].concat());
     let eval = |extra: &[&str]| args(&[&["run", "--model", "absent", "--bench", "b=absent"], extra].concat());
     let compare = |extra: &[&str]| args(&[&["compare", "a=absent", "b=absent"], extra].concat());
     let import = |extra: &[&str]| args(&[&["synthetic"], extra].concat());
@@ -406,6 +407,9 @@ fn value_cases(_: &Bench) -> Vec<Case> {
         ("rasft-verify", verify(&["--max-length", "0"]), &["--max-length 0", "at least 1"]),
         ("rasft-verify", verify(&["--tolerance", "2"]), &["--tolerance \"2\"", "between 0 and 1"]),
         ("rasft-verify", verify(&["--on-bad-row", "skip"]), &["--on-bad-row"]),
+        ("rasft-verify", answer(&["--tolerance", "1e-4"]), &["--tolerance", "answer --tolerance 1e-4"]),
+        ("rasft-verify", answer(&["--rollouts", "absent"]), &["--rollouts", "before `answer`"]),
+        ("rasft-verify", answer(&["--max-length", "9"]), &["--max-length", "before `answer`"]),
         ("rasft-eval", eval(&["--k", "2"]), &["--k 2", "1 to --n 1"]),
         ("rasft-eval", eval(&["--limit", "0"]), &["--limit 0", "at least 1"]),
         ("rasft-eval", eval(&["--min-p", "2"]), &["--min-p 2", "between 0 and 1"]),

@@ -10,3 +10,4 @@ mod others;
 mod promises;
 mod refused;
 mod resume;
+mod rounded;

@@ -46,6 +46,7 @@ fn flags_are_checked_before_any_work() {
         (&["--schedule", "step"], "cosine or linear or constant"),
         (&["--loss-normalization", "mean"], "micro-batch"),
         (&["--save-dtype", "f16"], "bf16"),
+        (&["--dtype", "f16"], "f32 or bf16"),
         (&["--beta2", "1"], "beta2"),
         (&["--clip-min", "2"], "clip"),
         (&["--weight-decay=-1"], "weight decay"),

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     main_with::<VerifyCli>(|session, cli| {
         if let Some(VerifyCommand::Answer(args)) = &cli.command {
-            return answer::run(args, session.common.json.unwrap_or(false));
+            cli.args.refuse_before_answer()?;
+            let policy = session.layer(&args.policy, "verify")?;
+            return answer::run(args, &policy, session.common.json.unwrap_or(false));
         }
         let args = session.layer(&cli.args, "verify")?;
         let store = session.store()?;

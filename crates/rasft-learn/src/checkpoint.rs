@@ -1,25 +1,30 @@
 //! Checkpoints: a model directory that transformers loads, with the optimizer's state and the place in the run beside it.
 //!
 //! Each file is written whole or not at all, and its bytes depend on the values alone. A run goes on exactly as if it had
-//! never stopped when the weights were saved as f32; bf16 rounds them. Absent on purpose: names and rotation of
+//! never stopped when the weights were saved as what the passes read: f32, or bf16 where the f32 master copy lies with the
+//! moments. Absent on purpose: names and rotation of
 //! checkpoints.
 
 use crate::LearnError;
 use crate::optim::{AdamW, AdamWParams};
 use crate::trainer::{Trainer, TrainerParams};
+use candle_core::Var;
 use rasft_fs::{AtomicFile, FsError, write_atomic};
 use rasft_model::{Decoder, LoadOptions, ModelDir, WeightsDtype};
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
 
-/// Moments of the optimizer.
+/// Moments of the optimizer, and the master copy of bf16 weights.
 pub const STATE_FILE: &str = "optimizer.safetensors";
 /// Where the run stands.
 pub const TRAINER_FILE: &str = "trainer.json";
 
+/// Names of the master copy begin with it.
+const MASTER_PREFIX: &str = "master.";
 /// Values turned into bytes at a time.
 const BUFFER: usize = 1 << 16;
 
@@ -88,18 +93,22 @@ fn base_name(source: &ModelDir) -> Result<Option<String>, LearnError> {
     Ok(config["_name_or_path"].as_str().filter(is_name).map(str::to_owned))
 }
 
-/// Streams `exp_avg.*` and `exp_avg_sq.*` as one safetensors file: sorted names, then values in that order.
+/// Streams `exp_avg.*`, `exp_avg_sq.*` and, of rounded weights, `master.*` as one safetensors file: sorted names, then values
+/// in that order.
 fn write_moments(path: &Path, decoder: &Decoder, optimizer: &AdamW) -> Result<(), LearnError> {
-    let mut tensors: Vec<(String, &[usize], &[f32])> = Vec::new();
+    let mut tensors: Vec<(String, &[usize], Values<'_>)> = Vec::new();
     for (i, (name, var)) in decoder.parameters().iter().enumerate() {
-        tensors.push((format!("exp_avg.{name}"), var.dims(), &optimizer.exp_avg[i]));
-        tensors.push((format!("exp_avg_sq.{name}"), var.dims(), &optimizer.exp_avg_sq[i]));
+        tensors.push((format!("exp_avg.{name}"), var.dims(), Values::Moment(&optimizer.exp_avg[i])));
+        tensors.push((format!("exp_avg_sq.{name}"), var.dims(), Values::Moment(&optimizer.exp_avg_sq[i])));
+        if decoder.has_master() {
+            tensors.push((format!("{MASTER_PREFIX}{name}"), var.dims(), Values::Master(var)));
+        }
     }
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     let mut header = Map::new();
     let mut offset = 0;
     for (name, shape, values) in &tensors {
-        let end = offset + size_of_val(*values);
+        let end = offset + values.size();
         header.insert(name.clone(), json!({"data_offsets": [offset, end], "dtype": "F32", "shape": shape}));
         offset = end;
     }
@@ -109,16 +118,43 @@ fn write_moments(path: &Path, decoder: &Decoder, optimizer: &AdamW) -> Result<()
     let mut put = |bytes: &[u8]| file.write_all(bytes).map_err(FsError::on("write", path));
     put(&(head.len() as u64).to_le_bytes())?;
     put(&head)?;
-    for chunk in tensors.iter().flat_map(|(_, _, values)| values.chunks(BUFFER)) {
-        put(&chunk.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())?;
+    for (_, _, values) in &tensors {
+        for chunk in values.get()?.chunks(BUFFER) {
+            put(&chunk.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())?;
+        }
     }
     Ok(file.commit()?)
 }
 
-/// Reads moments and step of a checkpoint for `decoder`'s parameters.
+/// Values of one tensor of the state, which are copied only while they are written.
+enum Values<'a> {
+    Moment(&'a [f32]),
+    Master(&'a Var),
+}
+
+impl<'a> Values<'a> {
+    /// Bytes in the file.
+    fn size(&self) -> usize {
+        size_of::<f32>()
+            * match self {
+                Self::Moment(values) => values.len(),
+                Self::Master(var) => var.elem_count(),
+            }
+    }
+
+    fn get(&self) -> Result<Cow<'a, [f32]>, LearnError> {
+        Ok(match self {
+            Self::Moment(values) => Cow::Borrowed(*values),
+            Self::Master(var) => Cow::Owned(var.flatten_all()?.to_vec1()?),
+        })
+    }
+}
+
+/// Reads moments and step of a checkpoint for `decoder`'s parameters, and its master copy into a decoder with bf16 weights;
+/// where the checkpoint has none, its weights were f32 and are the decoder's already.
 ///
 /// # Errors
-/// Files that are absent or damaged, or that belong to another architecture.
+/// Files that are absent or damaged, that belong to another architecture, or whose master copy belongs to other weights.
 pub fn load_state(dir: &Path, decoder: &Decoder, params: AdamWParams) -> Result<(AdamW, TrainerState), LearnError> {
     let state = read_place(dir)?;
     let path = dir.join(STATE_FILE);
@@ -132,7 +168,16 @@ pub fn load_state(dir: &Path, decoder: &Decoder, params: AdamWParams) -> Result<
         optimizer.exp_avg.push(read("exp_avg")?);
         optimizer.exp_avg_sq.push(read("exp_avg_sq")?);
     }
-    match tensors.len().saturating_sub(2 * decoder.parameters().len()) {
+    let n_master = tensors.names().iter().filter(|name| name.starts_with(MASTER_PREFIX)).count();
+    // An f32 decoder goes on from the weights that were trained, which are the rounded ones.
+    if n_master > 0 && decoder.has_master() {
+        for (nth, (name, var)) in decoder.parameters().iter().enumerate() {
+            let master = read_moment(&path, &tensors, &format!("{MASTER_PREFIX}{name}"), var.dims())?;
+            decoder.restore_master(nth, master).map_err(|e| unfit(&path, e))?;
+        }
+    }
+    let n = decoder.parameters().len();
+    match (tensors.len() - n_master).saturating_sub(2 * n) + n_master.saturating_sub(n) {
         0 => Ok((optimizer, state)),
         more => Err(unfit(&path, format!("holds {more} tensors that the model does not have"))),
     }

@@ -4,12 +4,13 @@
 //! at once, so memory does not grow with tokens × vocabulary. Absent on purpose: the cross-entropy part.
 
 use crate::LearnError;
+use crate::forward::Rows;
 use crate::grads::accumulate;
 use candle_core::{Tensor, Var};
-use rasft_model::Decoder;
-use rayon::prelude::*;
+use rasft_model::{Decoder, ModelError, ops};
+use std::ops::Range;
 
-/// Rows whose logits exist at one time.
+/// Rows whose logits exist at one time on candle's graph.
 const ROWS: usize = 64;
 
 /// Divergence of one row per token and its gradient.
@@ -27,61 +28,60 @@ const ROWS: usize = 64;
 /// # Source
 /// algorithm.md §12.
 pub fn kl_to_reference(policy: &Tensor, reference: &Tensor) -> Result<(Vec<f64>, Tensor), LearnError> {
-    let (n, v) = policy.dims2()?;
-    if reference.dims() != [n, v] {
-        let found = reference.dims();
-        return Err(LearnError::Parameter(format!("the reference's logits are {found:?}, the policy's {:?}", [n, v])));
-    }
+    scaled(policy, reference, 1.0)
+}
+
+fn scaled(policy: &Tensor, reference: &Tensor, factor: f64) -> Result<(Vec<f64>, Tensor), LearnError> {
     let mut z = policy.flatten_all()?.to_vec1::<f32>()?;
-    let mut z_ref = reference.flatten_all()?.to_vec1::<f32>()?;
-    let rows = z.par_chunks_mut(v.max(1)).zip(z_ref.par_chunks_mut(v.max(1)));
-    let kl = rows.map(|(z, z_ref)| kl_row(z, z_ref)).collect();
-    Ok((kl, Tensor::from_vec(z, (n, v), policy.device())?))
+    let kl = ops::replace_by_divergence_gradients(&mut z, reference, factor)?;
+    Ok((kl, Tensor::from_vec(z, policy.shape(), policy.device())?))
 }
 
-/// Replaces the policy's logits by `p_θ − p_ref` and returns the divergence.
-fn kl_row(z: &mut [f32], z_ref: &mut [f32]) -> f64 {
-    let (log_sum, log_sum_ref) = (log_sum_exp(z), log_sum_exp(z_ref));
-    let mut kl = 0.0;
-    for (z, z_ref) in z.iter_mut().zip(z_ref) {
-        let (log_p, log_p_ref) = (f64::from(*z) - log_sum, f64::from(*z_ref) - log_sum_ref);
-        let p_ref = log_p_ref.exp();
-        if p_ref > 0.0 {
-            kl += p_ref * (log_p_ref - log_p);
-        }
-        *z = (log_p.exp() - p_ref) as f32;
-    }
-    kl
-}
-
-fn log_sum_exp(z: &[f32]) -> f64 {
-    let top = f64::from(z.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    top + z.iter().map(|z| (f64::from(*z) - top).exp()).sum::<f64>().ln()
-}
-
-/// Σ KL over the rows; adds the gradient of `factor · Σ KL` to `sums` for the output projection, and returns it for the
-/// hidden states (N, D).
-pub(crate) fn backward(
-    policy: &Decoder,
-    hidden: &Tensor,
-    reference: &Decoder,
-    reference_hidden: &Tensor,
+/// `factor · Σ KL` over the response tokens of a micro-batch.
+pub(crate) struct Divergence<'a> {
+    reference: &'a Decoder,
+    /// The reference's hidden states that predict them, (N, D).
+    hidden: Tensor,
     factor: f64,
-    sums: &mut [Vec<f32>],
-) -> Result<(f64, Tensor), LearnError> {
-    let n = hidden.dim(0)?;
-    let (mut total, mut parts) = (0.0, Vec::new());
-    for from in (0..n).step_by(ROWS) {
-        let len = ROWS.min(n - from);
-        let rows = Var::from_tensor(&hidden.narrow(0, from, len)?.detach())?;
-        let logits = policy.logits(rows.as_tensor())?;
-        let reference_logits = reference.logits(&reference_hidden.narrow(0, from, len)?.contiguous()?)?;
-        let (kl, gradient) = kl_to_reference(&logits.detach(), &reference_logits)?;
-        total += kl.iter().sum::<f64>();
-        // Linear in the logits, with the gradient of the divergence.
-        let mut grads = (logits * (gradient * factor)?)?.sum_all()?.backward()?;
-        accumulate(sums, policy.parameters(), &mut grads)?;
-        parts.push(grads.remove(rows.as_tensor()).map_or_else(|| rows.zeros_like(), Ok)?);
+    /// What the backward pass found of it so far.
+    pub loss: f64,
+}
+
+impl<'a> Divergence<'a> {
+    /// Runs the reference over `rows`.
+    pub fn of(rows: &Rows, reference: &'a Decoder, factor: f64) -> Result<Self, LearnError> {
+        Ok(Self { reference, hidden: rows.hidden(reference)?, factor, loss: 0.0 })
     }
-    Ok((total, Tensor::cat(&parts, 0)?))
+
+    /// Replaces the policy's logits of some tokens, (rows, V), by the gradient.
+    pub fn replace(&mut self, rows: Range<usize>, logits: &mut [f32]) -> Result<(), ModelError> {
+        let reference = self.reference_logits(rows)?;
+        let kl = ops::replace_by_divergence_gradients(logits, &reference, self.factor)?;
+        self.loss += self.factor * kl.iter().sum::<f64>();
+        Ok(())
+    }
+
+    /// The gradient for the policy's `hidden` (N, D), by candle's graph; what trains of the output projection gets its own
+    /// in `sums`.
+    pub fn backward(&mut self, policy: &Decoder, hidden: &Tensor, sums: &mut [Vec<f32>]) -> Result<Tensor, LearnError> {
+        let n = hidden.dim(0)?;
+        let mut parts = Vec::new();
+        for from in (0..n).step_by(ROWS) {
+            let len = ROWS.min(n - from);
+            let rows = Var::from_tensor(&hidden.narrow(0, from, len)?.detach())?;
+            let logits = policy.logits(rows.as_tensor())?;
+            let reference = self.reference_logits(from..from + len)?;
+            let (kl, gradient) = scaled(&logits.detach(), &reference, self.factor)?;
+            self.loss += self.factor * kl.iter().sum::<f64>();
+            // Linear in the logits, with the gradient of the divergence.
+            let mut grads = (logits * gradient)?.sum_all()?.backward()?;
+            accumulate(sums, policy.parameters(), &mut grads)?;
+            parts.push(grads.remove(rows.as_tensor()).map_or_else(|| rows.zeros_like(), Ok)?);
+        }
+        Ok(Tensor::cat(&parts, 0)?)
+    }
+
+    fn reference_logits(&self, rows: Range<usize>) -> Result<Tensor, ModelError> {
+        self.reference.logits(&self.hidden.narrow(0, rows.start, rows.len())?.contiguous()?)
+    }
 }

@@ -5,11 +5,13 @@ use rasft_model::{Activations, DecoderConfig};
 
 /// Bytes of an f32.
 const F32: u64 = 4;
+/// Bytes of a bf16.
+const BF16: u64 = 2;
 
 /// Bytes, by what they hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryNeed {
-    /// All weights, frozen ones and the reference's included.
+    /// All weights, frozen ones, the reference's and the master copy of rounded ones included.
     pub weights: u64,
     /// Gradients of what trains.
     pub gradients: u64,
@@ -19,6 +21,17 @@ pub struct MemoryNeed {
     pub activations: u64,
     /// Tokens of that micro-batch.
     pub tokens: u64,
+}
+
+/// Scalars in memory, by how they are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scalars {
+    /// What trains, all in f32.
+    pub trained: u64,
+    /// Weights that do not train, in f32.
+    pub frozen: u64,
+    /// Weights in bf16: frozen ones, or roundings of what trains.
+    pub half: u64,
 }
 
 /// What is differentiated, and how.
@@ -38,8 +51,8 @@ impl MemoryNeed {
     /// backward pass needs the inputs of each map, norm and product: six of the hidden size, three of each other.
     ///
     /// # Shapes
-    /// `n_weights` scalars in all models in memory, of which `n_trained` train.
-    pub fn of(config: &DecoderConfig, n_weights: u64, n_trained: u64, tokens: u64, passes: Passes) -> Self {
+    /// `scalars` of all models in memory; activations of `tokens`.
+    pub fn of(config: &DecoderConfig, scalars: Scalars, tokens: u64, passes: Passes) -> Self {
         let (d, q, kv, ff) = (config.hidden_size, config.q_dim(), config.kv_dim(), config.intermediate_size);
         let norms = if config.qk_norm { q + kv } else { 0 };
         let kept = 2 * (d + q + kv + ff) + norms;
@@ -49,9 +62,9 @@ impl MemoryNeed {
             Passes::Full(Activations::Recomputed) => d * config.n_layers + kept,
         };
         Self {
-            weights: F32 * n_weights,
-            gradients: F32 * n_trained,
-            moments: 2 * F32 * n_trained,
+            weights: F32 * (scalars.trained + scalars.frozen) + BF16 * scalars.half,
+            gradients: F32 * scalars.trained,
+            moments: 2 * F32 * scalars.trained,
             activations: F32 * tokens * per_token as u64,
             tokens,
         }

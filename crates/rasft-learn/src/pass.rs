@@ -6,8 +6,10 @@
 use crate::LearnError;
 use crate::forward::{Forward, Rows, forward};
 use crate::grads::{accumulate, clear};
+use crate::kl::Divergence;
 use candle_core::Tensor;
-use rasft_model::{Activations, Decoder, Dropout, Pool, Recording, Sums};
+use rasft_model::{Activations, Decoder, Dropout, LogitGradients, Pool, Recording, Sums};
+use std::ops::Range;
 
 /// A forward pass and what its backward pass needs.
 pub(crate) enum Pass {
@@ -39,31 +41,22 @@ impl Pass {
         }
     }
 
-    /// Hidden states that predict them, (N, D), without gradient.
-    pub fn hidden(&self) -> Result<Tensor, LearnError> {
-        Ok(match self {
-            Self::Recorded(recording) => {
-                let (hidden, n) = (recording.hidden(), recording.logprobs().len());
-                Tensor::from_slice(hidden, (n, hidden.len() / n.max(1)), &candle_core::Device::Cpu)?
-            }
-            Self::Graph(forward) => forward.hidden.detach(),
-        })
-    }
-
-    /// Adds the parameters' gradients to `into`, given `∂L/∂log p` (N) and, for a loss that looks at more than those, the
-    /// rest of `∂L/∂hidden` (N, D).
+    /// Adds the parameters' gradients to `into`, given `∂L/∂log p` (N) and, for a loss that looks at more than those, its
+    /// divergence.
     pub fn backward(
         self,
         decoder: &Decoder,
         dlogprobs: &[f32],
-        dhidden: Option<&Tensor>,
+        divergence: Option<&mut Divergence<'_>>,
         (into, sums): (&mut [Vec<f32>], Sums),
         pool: &mut Pool,
     ) -> Result<(), LearnError> {
         match self {
             Self::Recorded(recording) => {
-                let dhidden = dhidden.map(|dh| dh.flatten_all()?.to_vec1::<f32>()).transpose()?;
-                Ok(decoder.backward(*recording, dlogprobs, dhidden.as_deref(), (into, sums), pool)?)
+                let mut of_logits =
+                    divergence.map(|d| |rows: Range<usize>, logits: &mut [f32]| d.replace(rows, logits));
+                let of_logits = of_logits.as_mut().map(|f| f as &mut LogitGradients<'_>);
+                Ok(decoder.backward(*recording, dlogprobs, of_logits, (into, sums), pool)?)
             }
             Self::Graph(forward) => {
                 if sums == Sums::Begin {
@@ -72,7 +65,8 @@ impl Pass {
                 // Linear in what the pass gave, with the given gradients.
                 let of_logprobs = Tensor::from_slice(dlogprobs, dlogprobs.len(), forward.logprobs.device())?;
                 let mut loss = (&forward.logprobs * of_logprobs)?.sum_all()?;
-                if let Some(dh) = dhidden {
+                if let Some(divergence) = divergence {
+                    let dh = divergence.backward(decoder, &forward.hidden, into)?;
                     loss = (loss + (&forward.hidden * dh)?.sum_all()?)?;
                 }
                 accumulate(into, decoder.parameters(), &mut loss.backward()?)

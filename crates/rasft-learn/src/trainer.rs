@@ -6,8 +6,7 @@
 use crate::LearnError;
 use crate::batch::{MicroBatching, Trajectory, micro_batches};
 use crate::forward::Rows;
-use crate::grads::clear;
-use crate::kl;
+use crate::kl::Divergence;
 use crate::objectives::{Objective, Sequence, SequenceTerms, mean_terms, n_counted, sequence_terms, token_gradients};
 use crate::optim::{AdamW, AdamWParams, clip_factor, global_norm};
 use crate::pass::Pass;
@@ -140,7 +139,8 @@ impl Trainer {
     /// L = Σ_bt (c_bt·CE_bt + λ·KL_bt) / n,   g = ∂L/∂θ,   θ ← AdamW(θ, g · min(1, max/(‖g‖+1e-6)))
     /// ```
     ///
-    /// with `n` the tokens the objective counts, in the step (`global`) or in the micro-batch times the number of
+    /// with `θ` the f32 master copy where the weights of the passes are bf16, which become `θ` rounded;
+    /// `n` the tokens the objective counts, in the step (`global`) or in the micro-batch times the number of
     /// micro-batches (`micro-batch`).
     ///
     /// # Errors
@@ -176,6 +176,7 @@ impl Trainer {
         let lr = self.params.learning_rate * self.params.schedule.multiplier(self.optimizer.step);
         let scale = clip_factor(norm, self.params.max_grad_norm) * per_counted;
         self.optimizer.update(self.decoder.parameters(), &self.sums, scale, lr)?;
+        self.decoder.round_weights()?;
         Ok(tally.metrics(step, norm, lr))
     }
 
@@ -202,7 +203,7 @@ impl Trainer {
         first: usize,
         objective: Objective,
         divisor: Divisor,
-        mut sums: Sums,
+        sums: Sums,
         tally: &mut Tally,
     ) -> Result<(), LearnError> {
         let rows = Rows::of(part)?.starting_at(first);
@@ -224,23 +225,18 @@ impl Trainer {
         for ((trajectory, terms), sequence) in part.iter().zip(&terms).zip(&sequences) {
             tally.sequence(trajectory, terms, sequence.logprobs, divisor);
         }
-        let mut dhidden = None;
+        let mut divergence = None;
         if let Some(kl_weight) = objective.kl_weight() {
             let reference = self.reference.as_ref().ok_or_else(|| {
                 LearnError::Parameter("this objective compares with a reference model: give --reference".into())
             })?;
-            let (hidden, factor) = (pass.hidden()?, kl_weight / divisor);
-            let reference_hidden = rows.hidden(reference)?;
-            if sums == Sums::Begin {
-                clear(&mut self.sums);
-                sums = Sums::Continue;
-            }
-            let (kl, dh) = kl::backward(&self.decoder, &hidden, reference, &reference_hidden, factor, &mut self.sums)?;
-            tally.loss += factor * kl;
-            dhidden = Some(dh);
+            divergence = Some(Divergence::of(&rows, reference, kl_weight / divisor)?);
         }
         let dlogprobs = token_gradients(&terms, divisor);
-        pass.backward(&self.decoder, &dlogprobs, dhidden.as_ref(), (self.sums.as_mut_slice(), sums), &mut self.pool)
+        let into = (self.sums.as_mut_slice(), sums);
+        pass.backward(&self.decoder, &dlogprobs, divergence.as_mut(), into, &mut self.pool)?;
+        tally.loss += divergence.map_or(0.0, |divergence| divergence.loss);
+        Ok(())
     }
 }
 

@@ -1,12 +1,12 @@
 //! Safetensors in and out: what a checkpoint must hold, checked by name, shape, type and value; written in fixed bytes.
 //!
-//! Weights may lie on disk as bf16, f16 or f32; in memory they are f32. Absent on purpose: pickles, quantised types and
+//! Weights may lie on disk as bf16, f16 or f32; in memory they are f32, or rounded to bf16. Absent on purpose: pickles, quantised types and
 //! memory mapping (a mapped file could change under a running computation).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors};
@@ -14,11 +14,12 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use crate::config::{DecoderConfig, read_json};
 use crate::dir::ModelDir;
 use crate::error::ModelError;
+use crate::ops::kernels::rounded;
 
-/// How weights are written.
+/// How weights are written, or held in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WeightsDtype {
-    /// As they are in memory.
+    /// In full.
     #[default]
     F32,
     /// Rounded to nearest even.
@@ -61,12 +62,21 @@ pub fn parameter_shapes(config: &DecoderConfig) -> Vec<(String, Vec<usize>)> {
     shapes
 }
 
-/// Reads every parameter of a model as f32.
+/// Reads every parameter of a model into memory as `held`: f32 or, rounded, bf16.
 ///
 /// # Errors
-/// A tensor is missing, unexpected, of the wrong shape or type, or not finite; a file is truncated.
-pub(crate) fn load(dir: &ModelDir, config: &DecoderConfig, device: &Device) -> Result<Vec<(String, Var)>, ModelError> {
+/// A tensor is missing, unexpected, of the wrong shape or type, or not finite; a file is truncated; a GGUF file is to be
+/// held as anything but f32.
+pub(crate) fn load(
+    dir: &ModelDir,
+    config: &DecoderConfig,
+    held: WeightsDtype,
+    device: &Device,
+) -> Result<Vec<(String, Var)>, ModelError> {
     if let Some(gguf) = dir.gguf() {
+        if held != WeightsDtype::F32 {
+            return Err(ModelError::Request(format!("{}: a GGUF file is read as f32", gguf.display())));
+        }
         return crate::gguf::load(gguf, config, device);
     }
     let mut wanted: BTreeMap<String, Vec<usize>> = parameter_shapes(config).into_iter().collect();
@@ -102,7 +112,11 @@ pub(crate) fn load(dir: &ModelDir, config: &DecoderConfig, device: &Device) -> R
                 ));
             }
             let values = read_tensor(path, &name, &shape, &view)?;
-            found.insert(name, Var::from_vec(values, shape, device)?);
+            let var = match held {
+                WeightsDtype::F32 => Var::from_vec(values, shape, device)?,
+                WeightsDtype::Bf16 => Var::from_vec(rounded(&values), shape, device)?,
+            };
+            found.insert(name, var);
         }
     }
     if let Some((name, shape)) = wanted.first_key_value() {
@@ -166,7 +180,7 @@ pub(crate) fn save(parameters: &[(String, Var)], path: &Path, dtype: WeightsDtyp
     let mut head = serde_json::Value::Object(header).to_string().into_bytes();
     head.resize(head.len().next_multiple_of(8), b' ');
     let values = |tensor: &Tensor| -> Result<Vec<u8>, ModelError> {
-        let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
+        let values: Vec<f32> = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
         Ok(match dtype {
             WeightsDtype::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
             WeightsDtype::Bf16 => values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect(),

@@ -152,7 +152,11 @@ pub struct TrainArgs {
     /// Also write the metrics as TensorBoard event files
     #[arg(long, value_name = "DIR")]
     pub tensorboard: Option<PathBuf>,
-    /// Weights of the written checkpoint: f32 or bf16 [default: f32]
+    /// Weights in the passes: f32; or bf16, rounded after each step from an f32 copy that takes up the updates (the frozen
+    /// ones with --lora, whose adapter stays f32) [default: f32]
+    #[arg(long, value_name = "f32|bf16")]
+    pub dtype: Option<String>,
+    /// Weights of the written checkpoint: f32 or bf16 [default: --dtype; with --lora f32]
     #[arg(long, value_name = "f32|bf16")]
     pub save_dtype: Option<String>,
 }
@@ -191,6 +195,9 @@ impl TrainArgs {
             ));
         }
         let d = Params::default();
+        let dtype = self.dtype.clone().unwrap_or(d.dtype);
+        // What was trained, without loss: an adapter is f32 whatever its base is held in.
+        let save_dtype = if self.lora.is_some() { d.save_dtype } else { dtype.clone() };
         let params = Params {
             from_scratch: self.from_scratch.unwrap_or(d.from_scratch),
             objective: self.objective.clone().unwrap_or(d.objective),
@@ -215,7 +222,8 @@ impl TrainArgs {
             clip_high: self.clip_high,
             kl_weight: self.kl_weight,
             loss_normalization: self.loss_normalization.clone().unwrap_or(d.loss_normalization),
-            save_dtype: self.save_dtype.clone().unwrap_or(d.save_dtype),
+            save_dtype: self.save_dtype.clone().unwrap_or(save_dtype),
+            dtype,
             lora: self.lora()?,
             seed,
             device,

@@ -116,6 +116,21 @@ pub struct VerifyArgs {
 }
 
 impl VerifyArgs {
+    /// Flags for judging a table do nothing before `answer`, which has its own.
+    pub fn refuse_before_answer(&self) -> Result<(), Failure> {
+        let tables = [("rollouts", &self.rollouts), ("problems", &self.problems), ("pairs", &self.pairs)];
+        let table = tables.iter().find(|(_, path)| path.is_some()).map(|(flag, _)| *flag);
+        let refused = match (&self.policy.tolerance, table.or(self.max_length.map(|_| "max-length"))) {
+            (_, Some(flag)) => (flag, "leave it out: it belongs to judging a table".to_owned()),
+            (Some(tolerance), None) => {
+                ("tolerance", format!("it goes behind: rasft-verify answer --tolerance {tolerance}"))
+            }
+            (None, None) => return Ok(()),
+        };
+        let (flag, hint) = refused;
+        Err(Failure::usage(format!("--{flag} before `answer` means nothing to `rasft-verify answer`\nhint: {hint}")))
+    }
+
     /// The stage's inputs and parameters.
     pub fn resolve(&self) -> Result<(Inputs, Params), Failure> {
         let inputs = match &self.pairs {

@@ -7,4 +7,5 @@ mod golden_models;
 mod golden_optim;
 mod invariance;
 mod resume;
+mod rounded;
 mod support;

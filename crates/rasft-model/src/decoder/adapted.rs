@@ -5,12 +5,12 @@
 
 use std::path::Path;
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 
 use super::block::Network;
 use super::projection::{Form, Source};
 use super::rope_tables::RopeTables;
-use super::{Decoder, Frozen, LoadOptions, Trainable, check_dtype, save};
+use super::{Decoder, Frozen, LoadOptions, Trainable, rounded, save};
 use crate::dir::ModelDir;
 use crate::error::ModelError;
 use crate::lora::{self, Adapter, Dropout, LoraConfig, Masks};
@@ -21,8 +21,8 @@ use crate::weights::{self, WeightsDtype};
 #[derive(Debug)]
 pub(super) struct Lora {
     config: LoraConfig,
-    /// The frozen weights under their HF names.
-    base: Vec<(String, Var)>,
+    /// The frozen weights under their HF names, in the type they were asked for.
+    pub(super) base: Vec<(String, Var)>,
 }
 
 /// Where the matrices of an adapter come from.
@@ -35,7 +35,7 @@ pub enum AdapterFrom<'a> {
 }
 
 impl Decoder {
-    /// Loads frozen weights and puts a trainable adapter beside them.
+    /// Loads frozen weights and puts a trainable adapter beside them, which is f32 whatever the frozen ones are held in.
     ///
     /// # Errors
     /// As [`Decoder::load`]; the directory is an adapter itself; the adapter does not fit.
@@ -45,10 +45,10 @@ impl Decoder {
         from: AdapterFrom<'_>,
         options: &LoadOptions,
     ) -> Result<Self, ModelError> {
-        check_dtype(options)?;
+        rounded::check(options)?;
         let config = dir.config()?;
         let lora = lora.clone().checked()?;
-        let base = weights::load(dir, &config, &options.device)?;
+        let base = weights::load(dir, &config, options.dtype, &options.device)?;
         let parameters = match from {
             AdapterFrom::Seed(seed) => lora::init(&config, &lora, seed, &options.device)?,
             AdapterFrom::Files(adapter) => adapter.load(&config, &options.device)?,
@@ -61,7 +61,7 @@ impl Decoder {
         let frozen = Frozen::Stored(network(Form::Detached)?);
         let rope = RopeTables::new(&config, &options.device)?;
         let (device, lora) = (options.device.clone(), Some(Lora { config: lora, base }));
-        Ok(Self { config, parameters, tracked, frozen, rope, device, lora })
+        Ok(Self { config, parameters, rounded: None, tracked, frozen, rope, device, lora })
     }
 
     /// The adapter that trains, if there is one.
@@ -79,7 +79,8 @@ impl Decoder {
         let frozen = Frozen::Stored(Network::new(&self.config, Source::new(lora.base.clone(), Form::Detached))?);
         let rope = RopeTables::new(&self.config, &self.device)?;
         let (config, device) = (self.config.clone(), self.device.clone());
-        Ok(Some(Self { config, parameters: Vec::new(), tracked: None, frozen, rope, device, lora: None }))
+        let (parameters, rounded, tracked, lora) = (Vec::new(), None, None, None);
+        Ok(Some(Self { config, parameters, rounded, tracked, frozen, rope, device, lora }))
     }
 
     /// [`Decoder::hidden`] with the adapter's dropout; `rows` names, per sequence of the batch, its place in the step.
@@ -120,7 +121,10 @@ impl Decoder {
     /// There is no adapter, or a file cannot be read or written.
     pub fn save_merged(&self, dir: &Path, source: Option<&ModelDir>, dtype: WeightsDtype) -> Result<(), ModelError> {
         let lora = self.lora.as_ref().ok_or_else(|| ModelError::Request("there is no adapter to merge".into()))?;
-        let copied = |(name, var): &(String, Var)| Ok((name.clone(), Var::from_tensor(&var.as_tensor().copy()?)?));
+        let copied = |(name, var): &(String, Var)| {
+            let values = var.as_detached_tensor().to_dtype(DType::F32)?;
+            Ok((name.clone(), Var::from_tensor(&values.copy()?)?))
+        };
         let merged = lora.base.iter().map(copied).collect::<Result<Vec<_>, ModelError>>()?;
         lora::merge(&merged, &self.parameters, lora.config.scale())?;
         weights::save(&merged, &dir.join("model.safetensors"), dtype)?;

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 
 use crate::cache::KvCache;
 use crate::config::DecoderConfig;
@@ -26,6 +26,7 @@ mod place;
 mod projection;
 pub mod recorded;
 mod rope_tables;
+mod rounded;
 mod save;
 
 pub use adapted::AdapterFrom;
@@ -48,8 +49,9 @@ pub enum Trainable {
 /// How a model is brought into memory.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
-    /// Type of the weights in memory; f32 is what there is.
-    pub dtype: DType,
+    /// Type of the weights that the passes read. f32; or bf16 with gradients on the CPU, where what trains has a master copy
+    /// in f32 beside it.
+    pub dtype: WeightsDtype,
     /// Where.
     pub device: Device,
     /// Whether gradients are recorded.
@@ -59,7 +61,7 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     /// f32 on the CPU, inference only.
     fn default() -> Self {
-        Self { dtype: DType::F32, device: Device::Cpu, trainable: Trainable::No }
+        Self { dtype: WeightsDtype::F32, device: Device::Cpu, trainable: Trainable::No }
     }
 }
 
@@ -76,7 +78,9 @@ impl LoadOptions {
 pub struct Decoder {
     config: DecoderConfig,
     parameters: Vec<(String, Var)>,
-    /// Weights that record gradients; `None` when the decoder is not trainable.
+    /// The parameters in bf16, for which they are the master copy.
+    rounded: Option<Vec<(String, Var)>>,
+    /// Weights that record gradients in candle's graph; `None` when the decoder is not trainable or its weights are rounded.
     tracked: Option<Network>,
     frozen: Frozen,
     rope: RopeTables,
@@ -100,9 +104,9 @@ impl Decoder {
     /// # Errors
     /// The config is not supported, or a tensor is missing, unexpected, misshapen or not finite.
     pub fn load(dir: &ModelDir, options: &LoadOptions) -> Result<Self, ModelError> {
-        check_dtype(options)?;
+        rounded::check(options)?;
         let config = dir.config()?;
-        let parameters = weights::load(dir, &config, &options.device)?;
+        let parameters = weights::load(dir, &config, WeightsDtype::F32, &options.device)?;
         if let Some(adapter) = dir.adapter() {
             let matrices = adapter.load(&config, &options.device)?;
             crate::lora::merge(&parameters, &matrices, adapter.lora.scale())?;
@@ -115,7 +119,7 @@ impl Decoder {
     /// # Errors
     /// The tensors cannot be made.
     pub fn init(config: &DecoderConfig, seed: u64, options: &LoadOptions) -> Result<Self, ModelError> {
-        check_dtype(options)?;
+        rounded::check(options)?;
         let parameters = init::parameters(config, seed, &options.device)?;
         Self::assemble(config.clone(), parameters, options)
     }
@@ -126,7 +130,12 @@ impl Decoder {
         options: &LoadOptions,
     ) -> Result<Self, ModelError> {
         let network = |parameters, form| Network::new(&config, Source::new(parameters, form));
+        let mut rounded = None;
         let (frozen, tracked, parameters) = match options.trainable {
+            Trainable::Yes if options.dtype == WeightsDtype::Bf16 => {
+                let copies = rounded.insert(rounded::copies(&parameters)?);
+                (Frozen::Stored(network(copies.clone(), Form::Detached)?), None, parameters)
+            }
             Trainable::Yes => {
                 let tracked = network(parameters.clone(), Form::Tracked)?;
                 (Frozen::Stored(network(parameters.clone(), Form::Detached)?), Some(tracked), parameters)
@@ -139,7 +148,8 @@ impl Decoder {
             Trainable::No => (Frozen::Stored(network(parameters, Form::Detached)?), None, Vec::new()),
         };
         let rope = RopeTables::new(&config, &options.device)?;
-        Ok(Self { config, parameters, tracked, frozen, rope, device: options.device.clone(), lora: None })
+        let device = options.device.clone();
+        Ok(Self { config, parameters, rounded, tracked, frozen, rope, device, lora: None })
     }
 
     /// What the computation depends on.
@@ -157,13 +167,14 @@ impl Decoder {
     /// Whether gradients are recorded.
     #[must_use]
     pub fn trainable(&self) -> Trainable {
-        if self.tracked.is_some() { Trainable::Yes } else { Trainable::No }
+        if self.tracked.is_some() || self.rounded.is_some() { Trainable::Yes } else { Trainable::No }
     }
 
     /// Every parameter of a trainable decoder under its HF name, in the order of the forward pass; a tied model has no
     /// `lm_head.weight`. Empty when the decoder is not trainable: its weights are laid out for inference.
     ///
-    /// Values may be replaced in place (`Var::set`); the next call of any method sees them.
+    /// Values may be replaced in place (`Var::set`); the next call of any method sees them, after
+    /// [`Decoder::round_weights`] where they are a master copy.
     #[must_use]
     pub fn parameters(&self) -> &[(String, Var)] {
         &self.parameters
@@ -178,7 +189,8 @@ impl Decoder {
     /// Hidden states after the final norm, over whole sequences.
     ///
     /// # Shapes
-    /// T tokens → (T, D), f32; row t belongs to token t of the batch. Differentiable when the decoder is trainable.
+    /// T tokens → (T, D), f32; row t belongs to token t of the batch. Differentiable when the decoder is trainable and its
+    /// parameters are no master copy: those train through [`Decoder::record`] alone.
     ///
     /// # Errors
     /// The batch is empty, a span has a past, a token is not in the vocabulary, or a sequence is longer than
@@ -189,9 +201,11 @@ impl Decoder {
 
     fn hidden_masked(&self, batch: &Packed, masks: Option<&Masks<'_>>) -> Result<Tensor, ModelError> {
         self.check_whole(batch)?;
-        match self.weights() {
-            Weights::Network(network) => network.forward(&self.config, &self.rope, batch, &mut block::Uncached, masks),
-            Weights::LaidOut(inference) => {
+        match self.answering() {
+            Answering::Network(network) => {
+                network.forward(&self.config, &self.rope, batch, &mut block::Uncached, masks)
+            }
+            Answering::LaidOut(inference) => {
                 let positions = batch.positions();
                 let hidden =
                     rayon::scope(|_| self.with_place(batch, &positions, |place| inference.hidden(place, batch)))?;
@@ -240,9 +254,9 @@ impl Decoder {
     /// # Errors
     /// The shape does not fit.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError> {
-        match self.weights() {
-            Weights::Network(network) => network.logits(hidden),
-            Weights::LaidOut(_) => {
+        match self.answering() {
+            Answering::Network(network) => network.logits(hidden),
+            Answering::LaidOut(_) => {
                 let mut logits = Vec::new();
                 self.logits_into(hidden, &mut logits)?;
                 self.rows(logits, self.config.vocab_size)
@@ -255,9 +269,9 @@ impl Decoder {
     /// # Errors
     /// The shape does not fit.
     pub fn logits_into(&self, hidden: &Tensor, logits: &mut Vec<f32>) -> Result<(), ModelError> {
-        match self.weights() {
-            Weights::Network(network) => *logits = network.logits(hidden)?.flatten_all()?.to_vec1()?,
-            Weights::LaidOut(inference) => {
+        match self.answering() {
+            Answering::Network(network) => *logits = network.logits(hidden)?.flatten_all()?.to_vec1()?,
+            Answering::LaidOut(inference) => {
                 logits.resize(self.check_hidden(hidden)? * self.config.vocab_size, 0.0);
                 let (storage, layout) = hidden.storage_and_layout();
                 let hidden = place::values(&storage, layout)?;
@@ -278,9 +292,11 @@ impl Decoder {
     /// # Source
     /// algorithm.md §11.
     pub fn token_logprobs(&self, hidden: &Tensor, targets: &[u32]) -> Result<Tensor, ModelError> {
-        let inference = match self.weights() {
-            Weights::Network(network) => return Ok(ops::linear_cross_entropy(hidden, network.head_weight(), targets)?),
-            Weights::LaidOut(inference) => inference,
+        let inference = match self.answering() {
+            Answering::Network(network) => {
+                return Ok(ops::linear_cross_entropy(hidden, network.head_weight(), targets)?);
+            }
+            Answering::LaidOut(inference) => inference,
         };
         let n = self.check_hidden(hidden)?;
         if targets.len() != n {
@@ -293,7 +309,8 @@ impl Decoder {
         Ok(Tensor::from_vec(logprobs, n, &self.device)?)
     }
 
-    /// Writes `model.safetensors` content under HF names to `path`, whole or not at all; the bytes depend on the values alone.
+    /// Writes the weights that the passes read under HF names to `path`, whole or not at all; the bytes depend on the values
+    /// alone.
     ///
     /// # Errors
     /// The decoder is not trainable, or the file cannot be written.
@@ -301,7 +318,7 @@ impl Decoder {
         if self.trainable() == Trainable::No {
             return Err(ModelError::Request("only a trainable decoder can be saved".into()));
         }
-        weights::save(&self.parameters, path, dtype)
+        weights::save(self.rounded.as_ref().unwrap_or(&self.parameters), path, dtype)
     }
 
     /// Writes a whole model directory that transformers and this crate load: config, weights, and the tokenizer and
@@ -314,10 +331,10 @@ impl Decoder {
         save::side_files(&self.config, dir, source, dtype)
     }
 
-    fn weights(&self) -> Weights<'_> {
+    fn answering(&self) -> Answering<'_> {
         match (&self.tracked, &self.frozen) {
-            (Some(network), _) | (None, Frozen::Stored(network)) => Weights::Network(network),
-            (None, Frozen::LaidOut(inference)) => Weights::LaidOut(inference),
+            (Some(network), _) | (None, Frozen::Stored(network)) => Answering::Network(network),
+            (None, Frozen::LaidOut(inference)) => Answering::LaidOut(inference),
         }
     }
 
@@ -376,16 +393,9 @@ impl Decoder {
 }
 
 /// The weights that answer: those that train, if some do.
-enum Weights<'a> {
+enum Answering<'a> {
     Network(&'a Network),
     LaidOut(&'a Inference),
-}
-
-fn check_dtype(options: &LoadOptions) -> Result<(), ModelError> {
-    if options.dtype == DType::F32 {
-        return Ok(());
-    }
-    Err(ModelError::Request(format!("weights in memory are f32, {:?} was asked for", options.dtype)))
 }
 
 fn check_slots(batch: &Packed, cache: &KvCache) -> Result<(), ModelError> {

@@ -74,6 +74,11 @@ pub(crate) fn slice<'a>(op: &'static str, storage: &'a CpuStorage, layout: &Layo
     let CpuStorage::F32(data) = storage else {
         return Err(mismatch(op, "storage", "f32", format_args!("{:?}", storage_dtype(storage))));
     };
+    values_of(op, data, layout)
+}
+
+/// The part of `data` that a contiguous layout covers.
+pub(crate) fn values_of<'a, T>(op: &'static str, data: &'a [T], layout: &Layout) -> Result<&'a [T]> {
     match layout.contiguous_offsets() {
         Some((from, to)) => Ok(&data[from..to]),
         None => {
@@ -82,7 +87,7 @@ pub(crate) fn slice<'a>(op: &'static str, storage: &'a CpuStorage, layout: &Layo
     }
 }
 
-fn storage_dtype(storage: &CpuStorage) -> DType {
+pub(crate) fn storage_dtype(storage: &CpuStorage) -> DType {
     use candle_core::backend::BackendStorage;
     storage.dtype()
 }

@@ -11,6 +11,7 @@ use super::pack::Tasks;
 use super::packed_weight::PackedWeight;
 use super::plain;
 use super::simd::{exp, exp_and_sum, max_of, multiversion};
+use super::weight::{Element, Weight, is_weight, with_weight};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -29,7 +30,7 @@ const PARTS: usize = 16;
 /// the backward pass.
 ///
 /// # Shapes
-/// h (N, D), w (V, D), targets (N) → (N), all ≤ 0.
+/// h (N, D), w (V, D), targets (N) → (N), all ≤ 0. `w` may be bf16 beside an f32 h on the CPU.
 /// # Errors
 /// Shapes that do not fit, a target ≥ V, strided tensors.
 /// # Source
@@ -41,7 +42,7 @@ pub fn linear_cross_entropy(h: &Tensor, w: &Tensor, targets: &[u32]) -> Result<T
     require(targets.len() == n, OP, "targets", || n.to_string(), || targets.len().to_string())?;
     let top = targets.iter().copied().max().unwrap_or(0) as usize;
     require(n == 0 || top < v, OP, "targets", || format!("below {v}"), || top.to_string())?;
-    if !has_kernel(&[h, w]) {
+    if !has_kernel(&[h]) || !is_weight(w) {
         return plain::linear_cross_entropy(h, w, targets);
     }
     h.apply_op2(w, CrossEntropy { targets: targets.to_vec() })
@@ -58,15 +59,15 @@ impl CustomOp2 for CrossEntropy {
 
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         let (_, d) = l1.shape().dims2()?;
-        let y = forward(slice(OP, s1, l1)?, Vocabulary::Stored(slice(OP, s2, l2)?), d, &self.targets);
+        let y = forward(slice(OP, s1, l1)?, Vocabulary::Stored(Weight::of(OP, s2, l2)?), d, &self.targets);
         Ok((CpuStorage::F32(y), self.targets.len().into()))
     }
 
     fn bwd(&self, h: &Tensor, w: &Tensor, y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (d, wants_w) = (w.dim(1)?, w.track_op());
-        let (dh, dw) = with_slices(OP, [h, w, y, &dense(dy)?], |[h, w, y, dy]| {
-            let mut dw = vec![0f32; if wants_w { w.len() } else { 0 }];
-            let dh = gradients([h, w, y, dy], &self.targets, d, &mut dw, Start::Kept);
+        let (dh, dw) = with_slices(OP, [h, y, &dense(dy)?], |[h, y, dy]| {
+            let mut dw = vec![0f32; if wants_w { w.elem_count() } else { 0 }];
+            let dh = with_weight(OP, w, |w| Ok(gradients([h, y, dy], w, &self.targets, d, &mut dw, Start::Kept)))?;
             Ok((dh, dw))
         })?;
         let dw = wants_w.then(|| Tensor::from_vec(dw, w.shape(), w.device())).transpose()?;
@@ -80,9 +81,24 @@ struct TileStats {
     targets: Vec<(usize, f32)>,
 }
 
-/// dh from `[h, w, y, dy]`; replaces `dw` or adds to it. It is empty when nobody wants it.
+/// dh from `[h, y, dy]` and w; replaces `dw` or adds to it. It is empty when nobody wants it.
 pub(crate) fn gradients(
-    [h, w, y, dy]: [&[f32]; 4],
+    rows: [&[f32]; 3],
+    w: Weight<'_>,
+    targets: &[u32],
+    d: usize,
+    dw: &mut [f32],
+    start: Start,
+) -> Vec<f32> {
+    match w {
+        Weight::F32(w) => gradients_of(rows, w, targets, d, dw, start),
+        Weight::Bf16(w) => gradients_of(rows, w, targets, d, dw, start),
+    }
+}
+
+fn gradients_of<T: Element>(
+    [h, y, dy]: [&[f32]; 3],
+    w: &[T],
     targets: &[u32],
     d: usize,
     dw: &mut [f32],
@@ -103,7 +119,7 @@ pub(crate) fn gradients(
 /// The output projection (V, D).
 #[derive(Clone, Copy)]
 pub(crate) enum Vocabulary<'a> {
-    Stored(&'a [f32]),
+    Stored(Weight<'a>),
     Packed(&'a PackedWeight),
 }
 
@@ -118,7 +134,7 @@ impl<'a> Vocabulary<'a> {
     /// The entries from `first` on as a right operand; `first` is a multiple of [`ENTRIES`].
     fn right(self, first: usize, d: usize) -> Right<'a> {
         match self {
-            Self::Stored(w) => Right::Transposed { data: &w[first * d..], ld: d },
+            Self::Stored(w) => w.from(first * d).transposed(d),
             Self::Packed(w) => w.right_from(first),
         }
     }
@@ -186,13 +202,13 @@ struct Rows {
 }
 
 impl Rows {
-    fn active(h: &[f32], w: &[f32], y: &[f32], dy: &[f32], targets: &[u32], d: usize) -> Self {
+    fn active<T: Element>(h: &[f32], w: &[T], y: &[f32], dy: &[f32], targets: &[u32], d: usize) -> Self {
         let index: Vec<usize> = (0..targets.len()).filter(|&n| dy[n] != 0.0).collect();
         let row = |n: usize| &h[n * d..(n + 1) * d];
         // The forward pass' logit of the target is this very chain; its log-sum follows from the result.
         let log_sum = |n: usize| {
             let weight = &w[targets[n] as usize * d..][..d];
-            let z = row(n).iter().zip(weight).fold(0f32, |sum, (&x, &w)| x.mul_add(w, sum));
+            let z = row(n).iter().zip(weight).fold(0f32, |sum, (&x, w)| x.mul_add(w.widen(), sum));
             z - y[n]
         };
         Self {
@@ -206,7 +222,7 @@ impl Rows {
 }
 
 /// Returns dh of the rows; replaces `dw` or adds to it.
-fn backward(rows: &Rows, w: &[f32], dw: &mut [f32], start: Start) -> Vec<f32> {
+fn backward<T: Element>(rows: &Rows, w: &[T], dw: &mut [f32], start: Start) -> Vec<f32> {
     let n = rows.index.len();
     if n == 0 {
         return Vec::new();
@@ -236,10 +252,10 @@ fn backward(rows: &Rows, w: &[f32], dw: &mut [f32], start: Start) -> Vec<f32> {
 }
 
 /// One chunk of rows against one part of the vocabulary, tile by tile.
-fn part_gradients(
+fn part_gradients<T: Element>(
     rows: &Rows,
     chunk: std::ops::Range<usize>,
-    w: &[f32],
+    w: &[T],
     first: usize,
     dh: &mut [f32],
     (dw, start): (&mut [f32], Start),
@@ -247,13 +263,11 @@ fn part_gradients(
     let n = chunk.len();
     let d = dh.len() / n;
     let h = &rows.h[chunk.start * d..chunk.end * d];
-    let right = |data| Right::Rows { data, ld: d };
     let mut z = vec![0f32; n * ENTRIES];
     for (tile, w) in w.chunks(ENTRIES * d).enumerate() {
         let cols = w.len() / d;
         let z = &mut z[..n * cols];
-        let weights = Right::Transposed { data: w, ld: d };
-        gemm_here(n, cols, d, Left::Rows { data: h, ld: d }, weights, z, cols, Start::Zero);
+        gemm_here(n, cols, d, Left::Rows { data: h, ld: d }, T::transposed(w, d), z, cols, Start::Zero);
         logit_gradients(z, cols, &rows.log_sums[chunk.clone()], &rows.dy[chunk.clone()]);
         let tile_first = first + tile * ENTRIES;
         for (row, n) in chunk.clone().enumerate() {
@@ -261,10 +275,10 @@ fn part_gradients(
                 z[row * cols + at] += rows.dy[n];
             }
         }
-        gemm_here(n, d, cols, Left::Rows { data: z, ld: cols }, right(w), dh, d, Start::Kept);
+        gemm_here(n, d, cols, Left::Rows { data: z, ld: cols }, T::rows(w, d), dh, d, Start::Kept);
         if !dw.is_empty() {
             let dw = &mut dw[tile * ENTRIES * d..][..cols * d];
-            gemm_here(cols, d, n, Left::Transposed(z), right(h), dw, d, start);
+            gemm_here(cols, d, n, Left::Transposed(z), Right::Rows { data: h, ld: d }, dw, d, start);
         }
     }
 }

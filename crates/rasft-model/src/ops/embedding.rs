@@ -1,7 +1,8 @@
 //! Token embedding.
 
-use super::check::{dense, dims, has_kernel, require, slice, with_slices};
+use super::check::{dense, dims, require, with_slices};
 use super::plain;
+use super::weight::{Element, Weight, is_weight};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 const OP: &str = "embedding";
@@ -9,14 +10,14 @@ const OP: &str = "embedding";
 /// Looks up one row per token: `y[t] = table[ids[t]]`; the gradient adds up per row in token order.
 ///
 /// # Shapes
-/// table (V, D), ids (T) → (T, D).
+/// table (V, D), ids (T) → (T, D), f32 on the CPU.
 /// # Errors
 /// An id ≥ V, strided tensors.
 pub fn embedding(table: &Tensor, ids: &[u32]) -> Result<Tensor> {
     let [v, _] = dims(OP, "table", table)?;
     let top = ids.iter().copied().max().unwrap_or(0) as usize;
     require(ids.is_empty() || top < v, OP, "ids", || format!("below {v}"), || top.to_string())?;
-    if !has_kernel(&[table]) {
+    if !is_weight(table) {
         return plain::embedding(table, ids);
     }
     table.apply_op1(Embedding { ids: ids.to_vec() })
@@ -33,7 +34,7 @@ impl CustomOp1 for Embedding {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (_, d) = layout.shape().dims2()?;
-        let table = slice(OP, storage, layout)?;
+        let table = Weight::of(OP, storage, layout)?;
         let mut y = vec![0f32; self.ids.len() * d];
         look_up(table, &self.ids, &mut y);
         Ok((CpuStorage::F32(y), (self.ids.len(), d).into()))
@@ -51,10 +52,17 @@ impl CustomOp1 for Embedding {
 }
 
 /// The rows of `ids`, end to end.
-pub(crate) fn look_up(table: &[f32], ids: &[u32], y: &mut [f32]) {
+pub(crate) fn look_up(table: Weight<'_>, ids: &[u32], y: &mut [f32]) {
+    match table {
+        Weight::F32(table) => copy_rows(table, ids, y),
+        Weight::Bf16(table) => copy_rows(table, ids, y),
+    }
+}
+
+fn copy_rows<T: Element>(table: &[T], ids: &[u32], y: &mut [f32]) {
     let d = y.len() / ids.len().max(1);
     for (&id, y) in ids.iter().zip(y.chunks_exact_mut(d.max(1))) {
-        y.copy_from_slice(&table[id as usize * d..][..d]);
+        y.iter_mut().zip(&table[id as usize * d..][..d]).for_each(|(y, x)| *y = x.widen());
     }
 }
 

@@ -43,8 +43,12 @@ pub(crate) enum Right<'a> {
     Transposed { data: &'a [f32], ld: usize },
     /// Panels of 48 columns, `panel, k, column in the panel`, padded to whole panels.
     Panels(&'a [f32]),
-    /// The same panels of values that are exact in bf16: half the memory to read.
-    Panels16(&'a [bf16]),
+    /// As `Rows`, in bf16.
+    HalfRows { data: &'a [bf16], ld: usize },
+    /// As `Transposed`, in bf16.
+    HalfTransposed { data: &'a [bf16], ld: usize },
+    /// As `Panels`, in bf16: half the memory to read.
+    HalfPanels(&'a [bf16]),
 }
 
 /// Whether the chains start from 0 or from what C holds.
@@ -121,6 +125,10 @@ unsafe fn product(m: usize, n: usize, k: usize, a: Left, b: Right, c: Output, st
             packed_b = scratch_panels_of_stored(&data[..n * k], k, tasks);
             Right::Panels(packed_b.as_slice())
         }
+        Right::HalfTransposed { data, ld } if ld == k && m > MC_WIDE && n * k <= PACK_WHOLE => {
+            packed_b = scratch_panels_of_stored(&data[..n * k], k, tasks);
+            Right::Panels(packed_b.as_slice())
+        }
         b => b,
     };
     let mut packed = Scratch::empty();
@@ -163,7 +171,9 @@ fn check(m: usize, n: usize, k: usize, a: &Left, b: &Right, c_len: usize, ldc: u
             Right::Rows { data, ld } => within(k, n, *ld, data.len()),
             Right::Transposed { data, ld } => within(n, k, *ld, data.len()),
             Right::Panels(data) => n.div_ceil(NR) * NR * k <= data.len(),
-            Right::Panels16(data) => n.div_ceil(NR) * NR * k <= data.len(),
+            Right::HalfRows { data, ld } => within(k, n, *ld, data.len()),
+            Right::HalfTransposed { data, ld } => within(n, k, *ld, data.len()),
+            Right::HalfPanels(data) => n.div_ceil(NR) * NR * k <= data.len(),
         },
         "gemm: B"
     );
@@ -202,7 +212,7 @@ unsafe fn block(
     let mut scratch = PanelBlock(MaybeUninit::uninit());
     let part = Part { k, a, b, c, start, columns: columns.clone(), scratch: scratch.0.as_mut_ptr().cast() };
     let steps = (0..k.max(1)).step_by(KC);
-    let laid_out = matches!(b, Right::Panels(_) | Right::Panels16(_));
+    let laid_out = matches!(b, Right::Panels(_) | Right::HalfPanels(_));
     let height = if laid_out { MC } else { MC_WIDE };
     for row in rows.clone().step_by(height) {
         let rows = row..(row + height).min(rows.end);
@@ -310,7 +320,7 @@ unsafe fn panel(
                 let next = Bytes { at: at.wrapping_add(len * NR).cast(), len: len * NR * size_of::<f32>() };
                 PanelView { at, stride: NR, padded: true, next }
             }
-            Right::Panels16(data) => {
+            Right::HalfPanels(data) => {
                 let at = data.as_ptr().add(col * k + from * NR);
                 widen(std::slice::from_raw_parts(at, len * NR), scratch);
                 let next = Bytes { at: at.wrapping_add(len * NR).cast(), len: len * NR * size_of::<bf16>() };
@@ -329,6 +339,14 @@ unsafe fn panel(
                 transpose(data.as_ptr().add(col * ld + from), ld, len, cols, scratch, NR);
                 laid_out(false)
             }
+            Right::HalfRows { data, ld } => {
+                copy_rows(data.as_ptr().add(from * ld + col), ld, len, cols, scratch);
+                laid_out(false)
+            }
+            Right::HalfTransposed { data, ld } => {
+                transpose(data.as_ptr().add(col * ld + from), ld, len, cols, scratch, NR);
+                laid_out(false)
+            }
         }
     }
 }
@@ -337,6 +355,7 @@ unsafe fn panel(
 mod tests {
     use super::*;
     use crate::ops::pack::panels_of_stored;
+    use crate::ops::weight::rounded;
 
     fn values(n: usize, seed: f32) -> Vec<f32> {
         (0..n).map(|i| (i as f32 * 0.37 + seed).sin()).collect()
@@ -369,7 +388,7 @@ mod tests {
                 Right::Rows { data: &b, ld: n },
                 Right::Transposed { data: &bt, ld: k },
                 Right::Panels(packed.as_slice()),
-                Right::Panels16(&half),
+                Right::HalfPanels(&half),
             ];
             for (left, right) in lefts.iter().flat_map(|l| rights.iter().map(move |r| (*l, *r))) {
                 for threads in [1, 2, 8] {
@@ -378,6 +397,27 @@ mod tests {
                     let same = c.iter().zip(&expected).all(|(x, y)| x.to_bits() == y.to_bits());
                     assert!(same, "({m}, {n}, {k}) on {threads} threads");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_bf16_operand_gives_the_bits_of_its_values_in_f32() {
+        for (m, n, k) in [(1, 1, 1), (9, 50, 0), (5, 49, 40), (70, 100, 193), (131, 97, 400), (1100, 49, 385)] {
+            let (a, half) = (values(m * k, 0.0), rounded(&values(n * k, 1.0)));
+            let wide: Vec<f32> = half.iter().map(|x| x.to_f32()).collect();
+            let pairs = [
+                (Right::HalfRows { data: &half, ld: n }, Right::Rows { data: &wide, ld: n }),
+                (Right::HalfTransposed { data: &half, ld: k }, Right::Transposed { data: &wide, ld: k }),
+            ];
+            for ((found, expected), threads) in pairs.iter().flat_map(|pair| [1, 2].map(|threads| (pair, threads))) {
+                let product = |right| {
+                    let left = Left::Rows { data: &a, ld: k };
+                    on(threads, || gemm_new(m, n, k, left, right, Tasks::Many))
+                };
+                let (found, expected) = (product(*found), product(*expected));
+                let same = found.iter().zip(&expected).all(|(x, y)| x.to_bits() == y.to_bits());
+                assert!(same, "({m}, {n}, {k}) on {threads} threads");
             }
         }
     }

@@ -5,6 +5,7 @@ use super::gemm::{Left, Right, Start, gemm, gemm_new};
 use super::pack::Tasks;
 use super::plain;
 use super::simd::multiversion;
+use super::weight::{Weight, beside, is_weight, with_weight};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -15,7 +16,7 @@ const OP: &str = "linear";
 /// `y[t, n] = bias[n] + Σ_k x[t, k]·w[n, k]`
 ///
 /// # Shapes
-/// x (T, K), w (N, K), bias (N); f32 on the CPU → (T, N).
+/// x (T, K), w (N, K), bias (N); f32 on the CPU → (T, N). `w` and the bias may be bf16 beside an f32 x.
 /// # Errors
 /// Shapes that do not fit, strided tensors.
 /// # Source
@@ -25,10 +26,12 @@ pub fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let [n, wk] = dims(OP, "w", w)?;
     require(wk == k, OP, "w", || format!("(N, {k})"), || format!("{:?}", w.dims()))?;
     check_bias(n, bias)?;
-    match bias {
-        None if has_kernel(&[x, w]) => x.apply_op2(w, Linear),
-        Some(bias) if has_kernel(&[x, w, bias]) => x.apply_op3(w, bias, Linear),
-        _ => plain::linear(x, w, bias),
+    let bias = bias.map(|bias| beside(x, bias)).transpose()?;
+    let kernel = has_kernel(&[x]) && is_weight(w);
+    match &bias {
+        None if kernel => x.apply_op2(w, Linear),
+        Some(bias) if kernel && has_kernel(&[bias]) => x.apply_op3(w, bias, Linear),
+        bias => plain::linear(x, w, bias.as_ref()),
     }
 }
 
@@ -54,9 +57,10 @@ impl Linear {
     fn gradients(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let ((t, k), n) = (x.dims2()?, w.dim(0)?);
         let (wants_x, wants_w) = (x.track_op(), w.track_op());
-        let (dx, dw) = with_slices(OP, [x, w, dy], |[x, w, dy]| {
+        let (dx, dw) = with_slices(OP, [x, dy], |[x, dy]| {
             let left = Left::Rows { data: dy, ld: n };
-            let dx = wants_x.then(|| gemm_new(t, k, n, left, Right::Rows { data: w, ld: k }, Tasks::Many));
+            let back = |w: Weight<'_>| Ok(gemm_new(t, k, n, left, w.rows(k), Tasks::Many));
+            let dx = wants_x.then(|| with_weight(OP, w, back)).transpose()?;
             let right = Right::Rows { data: x, ld: k };
             let dw = wants_w.then(|| gemm_new(n, k, t, Left::Transposed(dy), right, Tasks::Many));
             Ok((dx, dw))
@@ -74,7 +78,7 @@ impl CustomOp2 for Linear {
 
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         let ((t, k), (n, _)) = (l1.shape().dims2()?, l2.shape().dims2()?);
-        let right = Right::Transposed { data: slice(OP, s2, l2)?, ld: k };
+        let right = Weight::of(OP, s2, l2)?.transposed(k);
         Ok((CpuStorage::F32(affine(slice(OP, s1, l1)?, right, None, t, n, k)), (t, n).into()))
     }
 
@@ -98,7 +102,7 @@ impl CustomOp3 for Linear {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let ((t, k), (n, _)) = (l1.shape().dims2()?, l2.shape().dims2()?);
-        let right = Right::Transposed { data: slice(OP, s2, l2)?, ld: k };
+        let right = Weight::of(OP, s2, l2)?.transposed(k);
         let y = affine(slice(OP, s1, l1)?, right, Some(slice(OP, s3, l3)?), t, n, k);
         Ok((CpuStorage::F32(y), (t, n).into()))
     }
@@ -125,8 +129,8 @@ impl CustomOp3 for Linear {
 }
 
 /// `y = bias + x·wᵀ` into memory that is there; what it held before does not matter.
-pub(crate) fn affine_into(x: &[f32], w: &[f32], bias: Option<&[f32]>, n: usize, k: usize, y: &mut [f32]) {
-    product_into(x, Right::Transposed { data: w, ld: k }, bias, n, k, y);
+pub(crate) fn affine_into(x: &[f32], w: Weight<'_>, bias: Option<&[f32]>, n: usize, k: usize, y: &mut [f32]) {
+    product_into(x, w.transposed(k), bias, n, k, y);
 }
 
 /// `y = bias + x·B`; the chain of each element starts from its bias.
@@ -142,9 +146,8 @@ pub(crate) fn product_into(x: &[f32], b: Right, bias: Option<&[f32]>, n: usize, 
 }
 
 /// `dx = dy·w` or, kept, `dx += dy·w`.
-pub(crate) fn input_gradient(dy: &[f32], w: &[f32], n: usize, k: usize, dx: &mut [f32], start: Start) {
-    let right = Right::Rows { data: w, ld: k };
-    gemm(dx.len() / k, k, n, Left::Rows { data: dy, ld: n }, right, dx, k, start);
+pub(crate) fn input_gradient(dy: &[f32], w: Weight<'_>, n: usize, k: usize, dx: &mut [f32], start: Start) {
+    gemm(dx.len() / k, k, n, Left::Rows { data: dy, ld: n }, w.rows(k), dx, k, start);
 }
 
 /// `dw = dyᵀ·x` or, kept, `dw += dyᵀ·x`.

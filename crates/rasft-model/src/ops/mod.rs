@@ -1,7 +1,8 @@
 //! The numerical operations of the decoder, for training and for inference alike.
 //!
 //! Every op has a CPU kernel with forward and backward and a twin of the same name in [`plain`]; a call takes the
-//! kernel when all its tensors are f32 on the CPU, else the twin.
+//! kernel when all its tensors are f32 on the CPU, else the twin. Weights may also be bf16 there, see [`weight`]; those take
+//! no gradient.
 //!
 //! Batch invariance: in a forward kernel, the result of a row has the same bits whatever other rows are present, how
 //! many they are, where the row stands, and how many threads run. It holds by construction: each element of a product is
@@ -17,6 +18,7 @@ mod attention_grad;
 mod cached;
 mod check;
 mod cross_entropy;
+mod divergence;
 mod embedding;
 mod gemm;
 mod linear;
@@ -28,11 +30,13 @@ mod rms_norm;
 mod rope;
 pub mod simd;
 mod swiglu;
+mod weight;
 
 pub use attention::attention;
 pub use cached::{KvLayerMut, KvLayout, attention_cached};
 pub use check::OpError;
 pub use cross_entropy::linear_cross_entropy;
+pub use divergence::replace_by_divergence_gradients;
 pub use embedding::embedding;
 pub use linear::linear;
 pub use packed_weight::{PackedWeight, linear_packed};
@@ -55,6 +59,7 @@ pub(crate) mod kernels {
     pub(crate) use super::rms_norm::{add_gradients as add_gradients_of_norm, normalise};
     pub(crate) use super::rope::rotate_in_place;
     pub(crate) use super::swiglu::{activate, activate_joint, replace_by_gradients};
+    pub(crate) use super::weight::{Round, Weight, rounded};
 }
 
 #[cfg(test)]

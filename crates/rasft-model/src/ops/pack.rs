@@ -6,6 +6,7 @@
 use super::microkernel::MR;
 pub(crate) use super::microkernel::NR;
 use super::simd::{Level, level, multiversion};
+use super::weight::Element;
 use half::bf16;
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -92,15 +93,15 @@ impl Drop for Scratch {
 ///
 /// # Safety
 /// Source and destination are valid and apart.
-pub(crate) unsafe fn copy_rows(src: *const f32, ld: usize, k: usize, cols: usize, dst: *mut f32) {
+pub(crate) unsafe fn copy_rows<T: Element>(src: *const T, ld: usize, k: usize, cols: usize, dst: *mut f32) {
     for row in 0..k {
         let (from, to) = (src.wrapping_add(row * ld), dst.wrapping_add(row * NR));
         // SAFETY: the caller's promise.
         unsafe {
             match cols {
-                NR => copy_array::<NR>(from, to),
-                16 => copy_array::<16>(from, to),
-                _ => std::ptr::copy_nonoverlapping(from, to, cols),
+                NR => copy_array::<T, NR>(from, to),
+                16 => copy_array::<T, 16>(from, to),
+                _ => (0..cols).for_each(|i| *to.add(i) = (*from.add(i)).widen()),
             }
         }
     }
@@ -111,10 +112,10 @@ pub(crate) unsafe fn copy_rows(src: *const f32, ld: usize, k: usize, cols: usize
 /// # Safety
 /// Both ends are valid and apart.
 #[inline(always)]
-unsafe fn copy_array<const N: usize>(from: *const f32, to: *mut f32) {
+unsafe fn copy_array<T: Element, const N: usize>(from: *const T, to: *mut f32) {
     for i in (0..N).step_by(4) {
         // SAFETY: the caller's promise.
-        unsafe { *to.wrapping_add(i).cast::<[f32; 4]>() = *from.wrapping_add(i).cast::<[f32; 4]>() };
+        unsafe { *to.wrapping_add(i).cast::<[f32; 4]>() = (*from.wrapping_add(i).cast::<[T; 4]>()).map(T::widen) };
     }
 }
 
@@ -140,7 +141,14 @@ multiversion! {
 ///
 /// # Safety
 /// Source and destination are valid and apart.
-pub(crate) unsafe fn transpose(src: *const f32, ld: usize, k: usize, cols: usize, dst: *mut f32, stride: usize) {
+pub(crate) unsafe fn transpose<T: Element>(
+    src: *const T,
+    ld: usize,
+    k: usize,
+    cols: usize,
+    dst: *mut f32,
+    stride: usize,
+) {
     let (mut full_k, mut full_cols) = (0, 0);
     #[cfg(target_arch = "x86_64")]
     if level() == Level::Avx512 {
@@ -158,7 +166,7 @@ pub(crate) unsafe fn transpose(src: *const f32, ld: usize, k: usize, cols: usize
         let from = if j < full_cols { full_k } else { 0 };
         for at in from..k {
             // SAFETY: inside both matrices.
-            unsafe { *dst.add(at * stride + j) = *src.add(j * ld + at) };
+            unsafe { *dst.add(at * stride + j) = (*src.add(j * ld + at)).widen() };
         }
     }
 }
@@ -210,14 +218,14 @@ pub(crate) fn panels_of_stored(pieces: &[&[f32]], k: usize, tasks: Tasks) -> Ali
 }
 
 /// [`panels_of_stored`] of one piece for one product.
-pub(crate) fn scratch_panels_of_stored(stored: &[f32], k: usize, tasks: Tasks) -> Scratch {
+pub(crate) fn scratch_panels_of_stored<T: Element>(stored: &[T], k: usize, tasks: Tasks) -> Scratch {
     let len = (stored.len() / k.max(1)).div_ceil(NR) * NR * k;
     let mut packed = Scratch::of(len);
     fill_panels(&[stored], k, tasks, &mut packed.buffer.as_mut_slice()[..len]);
     packed
 }
 
-fn fill_panels(pieces: &[&[f32]], k: usize, tasks: Tasks, panels: &mut [f32]) {
+fn fill_panels<T: Element>(pieces: &[&[T]], k: usize, tasks: Tasks, panels: &mut [f32]) {
     if k == 0 {
         return;
     }
@@ -240,8 +248,39 @@ fn fill_panels(pieces: &[&[f32]], k: usize, tasks: Tasks, panels: &mut [f32]) {
     }
 }
 
+/// What vector code needs of a type that weights are held in.
+pub(crate) trait Lanes: Sized {
+    /// Sixteen values, widened.
+    ///
+    /// # Safety
+    /// They can be read; the CPU has AVX-512F.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn load_16(src: *const Self) -> std::arch::x86_64::__m512;
+}
+
+impl Lanes for f32 {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load_16(src: *const Self) -> std::arch::x86_64::__m512 {
+        // SAFETY: the caller's promise.
+        unsafe { std::arch::x86_64::_mm512_maskz_loadu_ps(!0, src) }
+    }
+}
+
+impl Lanes for half::bf16 {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load_16(src: *const Self) -> std::arch::x86_64::__m512 {
+        use std::arch::x86_64::*;
+        // SAFETY: the caller's promise; a bf16 is the upper half of the f32 it stands for.
+        let half = unsafe { _mm256_loadu_si256(src.cast()) };
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half)))
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
+    use super::Element;
     use std::arch::x86_64::*;
 
     /// Transposes a 16 × 16 block: interleave pairs of rows, then pairs of pairs, then quarters.
@@ -249,11 +288,11 @@ mod avx512 {
     /// # Safety
     /// Both blocks are valid; the CPU has AVX-512F and DQ.
     #[target_feature(enable = "avx512f,avx512dq")]
-    pub(super) unsafe fn transpose_16(src: *const f32, ld: usize, dst: *mut f32, stride: usize) {
+    pub(super) unsafe fn transpose_16<T: Element>(src: *const T, ld: usize, dst: *mut f32, stride: usize) {
         let mut r = [_mm512_setzero_ps(); 16];
         for i in 0..16 {
             // SAFETY: the caller's promise.
-            r[i] = unsafe { _mm512_maskz_loadu_ps(!0, src.wrapping_add(i * ld)) };
+            r[i] = unsafe { T::load_16(src.wrapping_add(i * ld)) };
         }
         let mut t = r;
         for i in (0..16).step_by(2) {
@@ -290,6 +329,7 @@ mod avx512 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::weight::rounded;
 
     #[test]
     fn transpose_moves_every_value() {
@@ -305,6 +345,24 @@ mod tests {
                     assert_eq!(value, expected, "({k}, {cols}) at ({at}, {j})");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn bf16_is_widened_on_the_way() {
+        for (k, cols) in [(1, 1), (16, 16), (33, 48), (40, 31), (64, 17)] {
+            let wide: Vec<f32> = (0..cols.max(k) * (cols.max(k) + 3)).map(|i| i as f32 - 80.0).collect();
+            let half = rounded(&wide);
+            let wide: Vec<f32> = half.iter().map(|x| x.to_f32()).collect();
+            let [mut a, mut b, mut c, mut d] = [(); 4].map(|()| vec![-1f32; k * NR]);
+            // SAFETY: `cols` rows of `k + 3` values and `k` rows of `cols + 3`; results of `k` rows of 48.
+            unsafe {
+                transpose(half.as_ptr(), k + 3, k, cols, a.as_mut_ptr(), NR);
+                transpose(wide.as_ptr(), k + 3, k, cols, b.as_mut_ptr(), NR);
+                copy_rows(half.as_ptr(), cols + 3, k, cols, c.as_mut_ptr());
+                copy_rows(wide.as_ptr(), cols + 3, k, cols, d.as_mut_ptr());
+            }
+            assert_eq!((a, c), (b, d), "({k}, {cols})");
         }
     }
 

@@ -75,7 +75,7 @@ impl PackedWeight {
     pub(crate) fn right(&self) -> Right<'_> {
         match &self.panels {
             Panels::F32(panels) => Right::Panels(panels.as_slice()),
-            Panels::Bf16(panels) => Right::Panels16(panels),
+            Panels::Bf16(panels) => Right::HalfPanels(panels),
         }
     }
 
@@ -84,7 +84,7 @@ impl PackedWeight {
         debug_assert!(from.is_multiple_of(NR), "a panel starts there");
         match &self.panels {
             Panels::F32(panels) => Right::Panels(&panels.as_slice()[from * self.k..]),
-            Panels::Bf16(panels) => Right::Panels16(&panels[from * self.k..]),
+            Panels::Bf16(panels) => Right::HalfPanels(&panels[from * self.k..]),
         }
     }
 

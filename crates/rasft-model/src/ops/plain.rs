@@ -85,3 +85,16 @@ fn softmax(x: &Tensor) -> Result<Tensor> {
     let exp = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
     exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)
 }
+
+/// Per row `Σ_v p_ref(v)·(log p_ref(v) − log p(v))` and `factor·(p − p_ref)`, in f64. # Shapes: both (N, V) → (N), (N, V).
+pub fn divergence_gradients(z: &Tensor, z_ref: &Tensor, factor: f64) -> Result<(Tensor, Tensor)> {
+    let log_softmax = |z: &Tensor| {
+        let z = z.to_dtype(DType::F64)?;
+        let z = z.broadcast_sub(&z.max_keepdim(1)?)?;
+        z.broadcast_sub(&z.exp()?.sum_keepdim(1)?.log()?)
+    };
+    let (log_p, log_p_ref) = (log_softmax(z)?, log_softmax(z_ref)?);
+    let p_ref = log_p_ref.exp()?;
+    let kl = (&p_ref * (log_p_ref - &log_p)?)?.sum(1)?;
+    Ok((kl, ((log_p.exp()? - p_ref)? * factor)?))
+}

@@ -4,6 +4,7 @@ use super::check::{dense, dims, has_kernel, require, slice, with_slices};
 use super::linear::add_column_sums;
 use super::plain;
 use super::simd::{multiversion, sum_of_products, sum_of_weighted_products};
+use super::weight::beside;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -18,7 +19,7 @@ const PARTIAL_ROWS: usize = 128;
 /// `y = x / sqrt(mean(x²) + eps) · weight`
 ///
 /// # Shapes
-/// x (…, D), weight (D) → (…, D).
+/// x (…, D), weight (D) → (…, D). The weight may be bf16 beside an f32 x on the CPU.
 /// # Errors
 /// Shapes that do not fit, strided tensors.
 /// # Source
@@ -27,10 +28,11 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let [d] = dims(OP, "weight", weight)?;
     let last = x.dims().last().copied().unwrap_or(0);
     require(d == last && d > 0, OP, "x", || format!("(…, {d})"), || format!("{:?}", x.dims()))?;
-    if !has_kernel(&[x, weight]) {
-        return plain::rms_norm(x, weight, eps);
+    let weight = beside(x, weight)?;
+    if !has_kernel(&[x, &weight]) {
+        return plain::rms_norm(x, &weight, eps);
     }
-    x.apply_op2(weight, RmsNorm { eps: eps as f32 })
+    x.apply_op2(&weight, RmsNorm { eps: eps as f32 })
 }
 
 struct RmsNorm {

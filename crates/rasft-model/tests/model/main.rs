@@ -7,5 +7,6 @@ mod gguf;
 mod golden;
 mod gradients;
 mod recorded;
+mod rounded;
 mod support;
 mod text;

@@ -1,32 +1,43 @@
 //! The written-out passes of training against candle's graph, against finite differences, and against themselves.
 
 use candle_core::{Device, Tensor};
-use rasft_model::{Activations, Decoder, LoadOptions, Packed, Pool, Predictions, Sums};
+use rasft_model::{Activations, Decoder, LoadOptions, Packed, Pool, Predictions, Recording, Sums};
+use std::ops::Range;
 
 use crate::support::{FAMILIES, floats, max_diff, tiny_decoder, tokens};
 
-/// Three sequences of which most tokens are predicted, and a loss `Σ_n c_n·log p_n + Σ e·hidden`.
-struct Case {
-    batch: Packed,
+/// Three sequences of which most tokens are predicted, and a loss `Σ_n c_n·log p_n + Σ e·logits`.
+pub struct Case {
+    pub batch: Packed,
     predictions: Predictions,
     dlogprobs: Vec<f32>,
-    dhidden: Vec<f32>,
+    dlogits: Vec<f32>,
 }
 
 impl Case {
-    fn new(decoder: &Decoder) -> Self {
+    pub fn new(decoder: &Decoder) -> Self {
         let vocab = decoder.config().vocab_size;
-        let sequences = [tokens(53, vocab, 1), tokens(1, vocab, 2), tokens(34, vocab, 3)];
+        let sequences = [tokens(153, vocab, 1), tokens(1, vocab, 2), tokens(34, vocab, 3)];
         let batch = Packed::from_sequences(&sequences);
-        let rows: Vec<u32> = (5..52).chain(60..87).collect();
+        let rows: Vec<u32> = (5..152).chain(160..187).collect();
         let targets: Vec<u32> = rows.iter().map(|row| batch.ids[*row as usize + 1]).collect();
         let wave = |n: usize, by: f32| (0..n).map(|i| (i as f32 * by).sin() / 50.0).collect::<Vec<f32>>();
-        let (dlogprobs, dhidden) = (wave(rows.len(), 0.9), wave(rows.len() * decoder.config().hidden_size, 0.37));
-        Self { batch, predictions: Predictions { rows, targets }, dlogprobs, dhidden }
+        let (dlogprobs, dlogits) = (wave(rows.len(), 0.9), wave(rows.len() * vocab, 0.37));
+        Self { batch, predictions: Predictions { rows, targets }, dlogprobs, dlogits }
+    }
+
+    /// Adds the gradients to `into`.
+    fn backward(&self, decoder: &Decoder, recording: Recording, into: (&mut [Vec<f32>], Sums), pool: &mut Pool) {
+        let vocab = decoder.config().vocab_size;
+        let mut of_logits = |rows: Range<usize>, logits: &mut [f32]| {
+            logits.copy_from_slice(&self.dlogits[rows.start * vocab..rows.end * vocab]);
+            Ok(())
+        };
+        decoder.backward(recording, &self.dlogprobs, Some(&mut of_logits), into, pool).unwrap();
     }
 
     /// Log-probabilities and gradients by the written-out passes.
-    fn recorded(&self, decoder: &Decoder, activations: Activations) -> (Vec<f32>, Vec<Vec<f32>>) {
+    pub fn recorded(&self, decoder: &Decoder, activations: Activations) -> (Vec<f32>, Vec<Vec<f32>>) {
         let mut pool = Pool::default();
         // Twice, so that the second run meets used buffers; each on sums that hold something already.
         let mut sums: Vec<Vec<f32>> =
@@ -36,20 +47,21 @@ impl Case {
             let recording = decoder.record(&self.batch, self.predictions.clone(), activations, &mut pool).unwrap();
             logprobs = recording.logprobs().to_vec();
             let into = (sums.as_mut_slice(), Sums::Begin);
-            decoder.backward(recording, &self.dlogprobs, Some(&self.dhidden), into, &mut pool).unwrap();
+            self.backward(decoder, recording, into, &mut pool);
         }
         (logprobs, sums)
     }
 
     /// The same by candle's graph.
-    fn graph(&self, decoder: &Decoder) -> (Vec<f32>, Vec<Vec<f32>>) {
+    pub fn graph(&self, decoder: &Decoder) -> (Vec<f32>, Vec<Vec<f32>>) {
         let rows = Tensor::new(self.predictions.rows.as_slice(), &Device::Cpu).unwrap();
         let hidden = decoder.hidden(&self.batch).unwrap().index_select(&rows, 0).unwrap();
         let logprobs = decoder.token_logprobs(&hidden, &self.predictions.targets).unwrap();
         let weighted = |x: &Tensor, by: &[f32]| {
             (x.flatten_all().unwrap() * Tensor::new(by, &Device::Cpu).unwrap()).unwrap().sum_all().unwrap()
         };
-        let loss = (weighted(&logprobs, &self.dlogprobs) + weighted(&hidden, &self.dhidden)).unwrap();
+        let logits = decoder.logits(&hidden).unwrap();
+        let loss = (weighted(&logprobs, &self.dlogprobs) + weighted(&logits, &self.dlogits)).unwrap();
         let grads = loss.backward().unwrap();
         (floats(&logprobs), decoder.parameters().iter().map(|(_, var)| floats(grads.get(var).unwrap())).collect())
     }
@@ -59,15 +71,18 @@ impl Case {
         let recording =
             decoder.record(&self.batch, self.predictions.clone(), Activations::Kept, &mut Pool::default()).unwrap();
         let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
-        dot(recording.logprobs(), &self.dlogprobs) + dot(recording.hidden(), &self.dhidden)
+        let (n, d) = (recording.logprobs().len(), decoder.config().hidden_size);
+        let hidden = Tensor::from_slice(recording.hidden(), (n, d), &Device::Cpu).unwrap();
+        let logits = floats(&decoder.logits(&hidden).unwrap());
+        dot(recording.logprobs(), &self.dlogprobs) + dot(&logits, &self.dlogits)
     }
 }
 
-fn bits(values: &[Vec<f32>]) -> Vec<Vec<u32>> {
+pub fn bits(values: &[Vec<f32>]) -> Vec<Vec<u32>> {
     values.iter().map(|v| v.iter().map(|x| x.to_bits()).collect()).collect()
 }
 
-fn on_threads<T: Send>(n: usize, f: impl FnOnce() -> T + Send) -> T {
+pub fn on_threads<T: Send>(n: usize, f: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(f)
 }
 
@@ -144,7 +159,7 @@ fn sums_go_on_where_they_are_told_to() {
             let recording =
                 decoder.record(&case.batch, case.predictions.clone(), Activations::Kept, &mut pool).unwrap();
             let into = (twice.as_mut_slice(), Sums::Continue);
-            decoder.backward(recording, &case.dlogprobs, Some(&case.dhidden), into, &mut pool).unwrap();
+            case.backward(&decoder, recording, into, &mut pool);
         }
         for ((name, _), (sum, grad)) in decoder.parameters().iter().zip(twice.iter().zip(&once)) {
             let scale = grad.iter().fold(0f32, |top, g| top.max(g.abs()));
@@ -159,7 +174,7 @@ fn rows_without_a_gradient_leave_zeros() {
     let decoder = tiny_decoder("llama", &LoadOptions::trainable());
     let mut case = Case::new(&decoder);
     case.dlogprobs.fill(0.0);
-    case.dhidden.fill(0.0);
+    case.dlogits.fill(0.0);
     let (_, sums) = case.recorded(&decoder, Activations::Kept);
     assert!(sums.iter().flatten().all(|g| *g == 0.0));
 }
@@ -174,9 +189,9 @@ fn requests_that_do_not_fit_are_refused() {
         let message = decoder.record(&case.batch, case.predictions, Activations::Kept, &mut Pool::default());
         message.unwrap_err().to_string()
     };
-    assert!(record(&decoder, |c| c.predictions.rows[3] = 88).contains("row 88 predicts, the batch has 88"));
+    assert!(record(&decoder, |c| c.predictions.rows[3] = 188).contains("row 188 predicts, the batch has 188"));
     assert!(record(&decoder, |c| c.predictions.targets[3] = 97).contains("target 97"));
-    assert!(record(&decoder, |c| c.predictions.targets.truncate(73)).contains("74 rows predict 73 targets"));
+    assert!(record(&decoder, |c| c.predictions.targets.truncate(173)).contains("174 rows predict 173 targets"));
     assert!(record(&decoder, |c| c.batch.spans[1].past = 1).contains("1 cached tokens"));
     let frozen = tiny_decoder("llama", &LoadOptions::default());
     assert!(!frozen.can_record());
@@ -184,5 +199,5 @@ fn requests_that_do_not_fit_are_refused() {
     let mut pool = Pool::default();
     let recording = decoder.record(&case.batch, case.predictions.clone(), Activations::Kept, &mut pool).unwrap();
     let refused = decoder.backward(recording, &case.dlogprobs, None, (&mut [], Sums::Begin), &mut pool);
-    assert!(refused.unwrap_err().to_string().contains("do not fit 74 predictions"));
+    assert!(refused.unwrap_err().to_string().contains("do not fit 174 predictions"));
 }

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use rasft_learn::{Activations, MemoryNeed, Passes};
+use rasft_model::WeightsDtype;
 use sysinfo::System;
 
 /// Memory that this process may still take: the machine's, or its container's if that is less.
@@ -22,7 +23,12 @@ fn room(limit: u64, held: u64) -> u64 {
 /// Compares what a run takes with what there is; `available` is 0 where nobody knows. Weights, gradients and moments are
 /// there all the time, so a run that has no room for them is refused; the activations are those of the largest
 /// micro-batch there can be, so that they may not fit is a warning, which is returned.
-pub(super) fn check(need: &MemoryNeed, available: u64, passes: Passes) -> Result<Option<String>, Error> {
+pub(super) fn check(
+    need: &MemoryNeed,
+    available: u64,
+    passes: Passes,
+    dtype: WeightsDtype,
+) -> Result<Option<String>, Error> {
     let gb = |bytes: u64| bytes as f64 / 1e9;
     let fixed = need.total() - need.activations;
     if available == 0 || need.total() <= available {
@@ -32,6 +38,9 @@ pub(super) fn check(need: &MemoryNeed, available: u64, passes: Passes) -> Result
         let hint = match passes {
             Passes::Full(_) => {
                 "--lora RANK trains an adapter without gradients and moments of the whole model; or use a smaller model"
+            }
+            Passes::Adapter if dtype == WeightsDtype::F32 => {
+                "--dtype bf16 holds the frozen weights in half the memory; or use a smaller model"
             }
             Passes::Adapter => "use a smaller model",
         };
@@ -67,15 +76,18 @@ mod tests {
     fn the_flag_that_helps_is_named() {
         let need = MemoryNeed { weights: 4, gradients: 4, moments: 8, activations: 100, tokens: 7 };
         let (kept, recomputed) = (Passes::Full(Activations::Kept), Passes::Full(Activations::Recomputed));
-        let refused = |available, passes| check(&need, available, passes).unwrap_err();
-        let warned = |available, passes| check(&need, available, passes).unwrap().unwrap();
+        let of = |available, passes| check(&need, available, passes, WeightsDtype::F32);
+        let refused = |available, passes| of(available, passes).unwrap_err();
+        let warned = |available, passes| of(available, passes).unwrap().unwrap();
         assert!(warned(50, kept).contains("--gradient-checkpointing"));
         assert!(warned(16, recomputed).contains("hint: lower --micro-batch-tokens"));
         assert!(refused(15, kept).to_string().contains("--lora"));
         assert_eq!(refused(15, kept).class(), crate::ErrorClass::Runtime);
-        assert!(refused(10, Passes::Adapter).to_string().contains("smaller model"));
-        assert_eq!(check(&need, 116, kept).unwrap(), None);
-        assert_eq!(check(&need, 0, kept).unwrap(), None);
+        assert!(refused(10, Passes::Adapter).to_string().contains("--dtype bf16"));
+        let half = check(&need, 10, Passes::Adapter, WeightsDtype::Bf16).unwrap_err().to_string();
+        assert!(half.contains("smaller model") && !half.contains("--dtype"), "{half}");
+        assert_eq!(of(116, kept).unwrap(), None);
+        assert_eq!(of(0, kept).unwrap(), None);
     }
 
     #[test]

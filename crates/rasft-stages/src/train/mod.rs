@@ -107,7 +107,7 @@ impl Run<'_> {
         }
         let consumed = self.steps(&mut trainer, &plan, steps, &mut metrics)?;
         let place = self.place(&trainer, consumed)?;
-        self.start.save(dir, &trainer, &place, self.settings.dtype)?;
+        self.start.save(dir, &trainer, &place, self.settings.save_dtype)?;
         product(dir, key, &metrics)
     }
 

@@ -27,7 +27,7 @@ pub(super) struct Kept {
 
 /// The checkpoint a run goes on from.
 pub(super) struct Left {
-    /// A checkpoint directory as `save_checkpoint` writes it, with f32 weights.
+    /// A checkpoint directory as `save_checkpoint` writes it, with the weights as the passes read them.
     pub dir: PathBuf,
     /// One row per step done.
     pub metrics: Vec<StepMetrics>,

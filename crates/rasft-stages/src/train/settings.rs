@@ -60,6 +60,9 @@ pub struct Params {
     pub kl_weight: Option<f64>,
     /// `global` or `micro-batch`.
     pub loss_normalization: String,
+    /// What the passes read: f32 weights, or bf16 ones with an f32 master copy.
+    #[serde(skip_serializing_if = "is_f32")]
+    pub dtype: String,
     /// dtype of the written weights.
     pub save_dtype: String,
     /// Train an adapter instead of the weights.
@@ -133,6 +136,7 @@ impl Default for Params {
             clip_high: None,
             kl_weight: None,
             loss_normalization: "global".into(),
+            dtype: "f32".into(),
             save_dtype: "f32".into(),
             lora: None,
             seed: 42,
@@ -151,8 +155,10 @@ pub(super) struct Settings {
     pub trainer: TrainerParams,
     /// In which order rows are trained.
     pub order: Order,
-    /// dtype of the written weights.
+    /// dtype of the weights that the passes read.
     pub dtype: WeightsDtype,
+    /// dtype of the written weights.
+    pub save_dtype: WeightsDtype,
     /// The adapter that trains.
     pub lora: Option<LoraConfig>,
     batch_size: usize,
@@ -190,10 +196,15 @@ impl Settings {
                 "--gradient-checkpointing works where all weights train on the CPU: it goes with neither --lora nor --device",
             ));
         }
+        let dtype = one_of("--dtype", &params.dtype, &DTYPES)?;
+        if dtype == WeightsDtype::Bf16 && !device.is_cpu() {
+            return Err(Error::usage("--dtype bf16 works on the CPU: it does not go with --device"));
+        }
         Ok(Self {
             trainer,
             order: if params.shuffle { Order::Shuffled { seed: params.seed } } else { Order::AsGiven },
-            dtype: one_of("--save-dtype", &params.save_dtype, &DTYPES)?,
+            dtype,
+            save_dtype: one_of("--save-dtype", &params.save_dtype, &DTYPES)?,
             lora: params.lora.as_ref().map(lora).transpose()?,
             batch_size: params.batch_size,
             length,
@@ -277,6 +288,11 @@ fn trainer(params: &Params) -> Result<TrainerParams, Error> {
     })
 }
 
+/// f32 stays out of the key, as it was before there was a choice.
+fn is_f32(dtype: &str) -> bool {
+    dtype == "f32"
+}
+
 fn one_of<T: Copy>(flag: &str, word: &str, known: &[(&str, T)]) -> Result<T, Error> {
     let found = known.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
     let names = || known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" or ");
@@ -299,11 +315,12 @@ mod tests {
             Some(lora)
         };
         type Change<'a> = &'a dyn Fn(&mut Params);
-        let cases: [(&str, Change); 26] = [
+        let cases: [(&str, Change); 27] = [
             ("--objective bogus", &|p| p.objective = "bogus".into()),
             ("--schedule step", &|p| p.schedule = "step".into()),
             ("--loss-normalization mean", &|p| p.loss_normalization = "mean".into()),
             ("--save-dtype f16", &|p| p.save_dtype = "f16".into()),
+            ("--dtype f16", &|p| p.dtype = "f16".into()),
             ("--steps", &|p| p.steps = Some(0)),
             ("--epochs -1", &|p| p.epochs = Some(-1.0)),
             ("--batch-size", &|p| p.batch_size = 0),
@@ -355,10 +372,12 @@ mod tests {
     }
 
     #[test]
-    fn neither_checkpoints_nor_the_cpu_enter_the_key() {
+    fn neither_checkpoints_nor_the_cpu_nor_f32_enter_the_key() {
         let value = |params: &Params| serde_json::to_value(params).unwrap();
         let other =
             Params { checkpoint_every: Some(3), keep_checkpoints: 5, device: Some("cpu".into()), ..Params::default() };
         assert_eq!(value(&other), value(&Params::default()));
+        let half = Params { dtype: "bf16".into(), ..Params::default() };
+        assert_eq!((value(&half)["dtype"].as_str(), value(&other).get("dtype")), (Some("bf16"), None));
     }
 }

@@ -9,8 +9,8 @@ use crate::policy::{Policy, parse_device, verify_files};
 use crate::{Ctx, Error};
 use rasft_data::MANIFEST_FILE;
 use rasft_learn::{
-    Activations, AdamW, MemoryNeed, Passes, STATE_FILE, TRAINER_FILE, Trainer, TrainerState, load_state, read_place,
-    save_checkpoint, save_merged,
+    Activations, AdamW, MemoryNeed, Passes, STATE_FILE, Scalars, TRAINER_FILE, Trainer, TrainerState, load_state,
+    read_place, save_checkpoint, save_merged,
 };
 use rasft_model::{
     Adapter, AdapterFrom, Decoder, DecoderConfig, LoadOptions, LoraConfig, ModelDir, Tokenizer, WeightsDtype,
@@ -83,7 +83,8 @@ impl Start {
             }
             _ => None,
         };
-        let options = LoadOptions { device: parse_device(params.device.as_deref())?, ..LoadOptions::trainable() };
+        let device = parse_device(params.device.as_deref())?;
+        let options = LoadOptions { dtype: settings.dtype, device, ..LoadOptions::trainable() };
         Ok(Self {
             config: model.dir().config()?,
             model,
@@ -117,22 +118,26 @@ impl Start {
     /// Refuses to begin what does not fit into memory, and warns of what may not.
     pub fn check_memory(&self, tokens: u64, activations: Activations) -> Result<(), Error> {
         let n = self.config.n_parameters() as u64;
-        let (trained, adapter) = match &self.weights {
-            Weights::Adapter(frozen) => {
-                let shapes = rasft_model::lora::lora_shapes(&self.config, &frozen.lora);
-                (shapes.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum(), true)
-            }
-            _ => (n, false),
-        };
         let of_reference = match &self.reference {
             Some(reference) => reference.dir().config()?.n_parameters() as u64,
             None => 0,
         };
-        let weights = n + of_reference + if adapter { trained } else { 0 };
-        let passes = if adapter { Passes::Adapter } else { Passes::Full(activations) };
-        let need = MemoryNeed::of(&self.config, weights, trained, tokens, passes);
+        let rounds = self.options.dtype == WeightsDtype::Bf16;
+        let (scalars, passes) = match &self.weights {
+            Weights::Adapter(frozen) => {
+                let shapes = rasft_model::lora::lora_shapes(&self.config, &frozen.lora);
+                let trained = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
+                let (base, half) = if rounds { (0, n) } else { (n, 0) };
+                (Scalars { trained, frozen: base + of_reference, half }, Passes::Adapter)
+            }
+            _ => {
+                let half = if rounds { n } else { 0 };
+                (Scalars { trained: n, frozen: of_reference, half }, Passes::Full(activations))
+            }
+        };
+        let need = MemoryNeed::of(&self.config, scalars, tokens, passes);
         if self.options.device.is_cpu()
-            && let Some(warning) = memory::check(&need, memory::available(), passes)?
+            && let Some(warning) = memory::check(&need, memory::available(), passes, self.options.dtype)?
         {
             tracing::warn!("{warning}");
         }
@@ -199,10 +204,12 @@ impl Start {
         Ok(save_checkpoint(dir, decoder, source, dtype, trainer.optimizer(), place)?)
     }
 
-    /// Writes a checkpoint of the unfinished run, from which [`Start::trainer`] goes on to the last bit.
+    /// Writes a checkpoint of the unfinished run, from which [`Start::trainer`] goes on to the last bit: weights as the passes
+    /// read them, and the master copy, if there is one, with the moments.
     pub fn keep(&self, dir: &Path, trainer: &Trainer, place: &TrainerState) -> Result<(), Error> {
         let (decoder, source) = (trainer.decoder(), self.model.dir());
-        Ok(save_checkpoint(dir, decoder, source, WeightsDtype::F32, trainer.optimizer(), place)?)
+        let dtype = if decoder.has_master() { WeightsDtype::Bf16 } else { WeightsDtype::F32 };
+        Ok(save_checkpoint(dir, decoder, source, dtype, trainer.optimizer(), place)?)
     }
 }
 

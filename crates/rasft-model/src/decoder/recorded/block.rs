@@ -13,8 +13,8 @@ use super::super::params::{Affine, BlockParams};
 use super::super::place::Place;
 use super::Sums;
 use crate::ops::kernels::{
-    Start, activate, add_column_sums, add_gradients_of_norm, add_in_place, affine_into, attend, attention_gradients,
-    input_gradient, normalise, replace_by_gradients, weight_gradient,
+    Start, Weight, activate, add_column_sums, add_gradients_of_norm, add_in_place, affine_into, attend,
+    attention_gradients, input_gradient, normalise, replace_by_gradients, weight_gradient,
 };
 use crate::pool::Pool;
 
@@ -36,18 +36,18 @@ pub(super) struct Inner {
 
 impl Inner {
     /// From `x` (T, D) to everything but the block's result.
-    pub fn forward(place: &Place<'_>, w: &BlockParams<&[f32]>, x: &[f32], pool: &mut Pool) -> Self {
+    pub fn forward(place: &Place<'_>, w: &BlockParams<Weight<'_>>, x: &[f32], pool: &mut Pool) -> Self {
         let (t, config) = (place.n_tokens(), place.config);
         let (d, ff, eps) = (config.hidden_size, config.intermediate_size, place.eps());
         let mut normed = pool.take(t * d);
-        normalise(x, w.input_norm, eps, &mut normed);
+        normalise(x, &w.input_norm.widened(), eps, &mut normed);
         let mut q = project(&normed, &w.q, config.q_dim(), d, pool);
         let mut k = project(&normed, &w.k, config.kv_dim(), d, pool);
         let v = project(&normed, &w.v, config.kv_dim(), d, pool);
         let raw = w.qk_norms.map(|[q_norm, k_norm]| {
             let raw = [pool.copy_of(&q), pool.copy_of(&k)];
-            normalise(&raw[0], q_norm, eps, &mut q);
-            normalise(&raw[1], k_norm, eps, &mut k);
+            normalise(&raw[0], &q_norm.widened(), eps, &mut q);
+            normalise(&raw[1], &k_norm.widened(), eps, &mut k);
             raw
         });
         place.rotate(&mut q, 1.0);
@@ -57,7 +57,7 @@ impl Inner {
         let mut x2 = pool.take(t * d);
         affine_into(&mixed, w.o, None, d, config.q_dim(), &mut x2);
         add_in_place(&mut x2, x);
-        normalise(&x2, w.post_norm, eps, &mut normed);
+        normalise(&x2, &w.post_norm.widened(), eps, &mut normed);
         let (mut gate, mut up) = (pool.take(t * ff), pool.take(t * ff));
         affine_into(&normed, w.gate, None, ff, d, &mut gate);
         affine_into(&normed, w.up, None, ff, d, &mut up);
@@ -66,7 +66,7 @@ impl Inner {
     }
 
     /// The block's result, (T, D).
-    pub fn output(&self, place: &Place<'_>, w: &BlockParams<&[f32]>, pool: &mut Pool) -> Vec<f32> {
+    pub fn output(&self, place: &Place<'_>, w: &BlockParams<Weight<'_>>, pool: &mut Pool) -> Vec<f32> {
         let (d, ff) = (place.config.hidden_size, place.config.intermediate_size);
         let (mut act, mut y) = (pool.take(self.gate.len()), pool.take(self.x2.len()));
         activate(&self.gate, &self.up, &mut act);
@@ -81,7 +81,7 @@ impl Inner {
     pub fn backward(
         mut self,
         place: &Place<'_>,
-        w: &BlockParams<&[f32]>,
+        w: &BlockParams<Weight<'_>>,
         (g, sums): (&mut BlockParams<&mut [f32]>, Sums),
         x: &[f32],
         dy: &mut [f32],
@@ -93,7 +93,7 @@ impl Inner {
         let [dq, dk, dv] = self.attention_gradients(place, w, (&mut *g, start), dy, pool);
         let (d, eps) = (place.config.hidden_size, place.eps());
         let mut normed = pool.take(x.len());
-        normalise(x, w.input_norm, eps, &mut normed);
+        normalise(x, &w.input_norm.widened(), eps, &mut normed);
         let projections = [(&dq, &mut g.q), (&dk, &mut g.k), (&dv, &mut g.v)];
         for (dy, Affine { weight, bias }) in projections {
             weight_gradient(dy, &normed, weight.len() / d, d, weight, start);
@@ -107,7 +107,7 @@ impl Inner {
         {
             input_gradient(dy, weight, weight.len() / d, d, &mut dnormed, start);
         }
-        add_gradients_of_norm(x, w.input_norm, eps, &dnormed, dy, g.input_norm);
+        add_gradients_of_norm(x, &w.input_norm.widened(), eps, &dnormed, dy, g.input_norm);
         pool.give([dnormed, dq, dk, dv]);
         self.give_back(pool);
     }
@@ -116,7 +116,7 @@ impl Inner {
     fn feed_forward_gradients(
         &mut self,
         place: &Place<'_>,
-        w: &BlockParams<&[f32]>,
+        w: &BlockParams<Weight<'_>>,
         (g, start): (&mut BlockParams<&mut [f32]>, Start),
         dy: &mut [f32],
         pool: &mut Pool,
@@ -130,13 +130,13 @@ impl Inner {
         replace_by_gradients(&mut self.gate, &mut self.up, &dact);
         let (dgate, dup) = (&self.gate, &self.up);
         let mut normed = pool.take(self.x2.len());
-        normalise(&self.x2, w.post_norm, eps, &mut normed);
+        normalise(&self.x2, &w.post_norm.widened(), eps, &mut normed);
         weight_gradient(dgate, &normed, ff, d, g.gate, start);
         weight_gradient(dup, &normed, ff, d, g.up, start);
         let mut dnormed = normed;
         input_gradient(dgate, w.gate, ff, d, &mut dnormed, Start::Zero);
         input_gradient(dup, w.up, ff, d, &mut dnormed, Start::Kept);
-        add_gradients_of_norm(&self.x2, w.post_norm, eps, &dnormed, dy, g.post_norm);
+        add_gradients_of_norm(&self.x2, &w.post_norm.widened(), eps, &dnormed, dy, g.post_norm);
         pool.give([dact, dnormed]);
     }
 
@@ -144,7 +144,7 @@ impl Inner {
     fn attention_gradients(
         &self,
         place: &Place<'_>,
-        w: &BlockParams<&[f32]>,
+        w: &BlockParams<Weight<'_>>,
         (g, start): (&mut BlockParams<&mut [f32]>, Start),
         dy: &[f32],
         pool: &mut Pool,
@@ -165,7 +165,7 @@ impl Inner {
             for i in 0..2 {
                 let mut dx = pool.take(raw[i].len());
                 dx.fill(0.0);
-                add_gradients_of_norm(&raw[i], weights[i], place.eps(), &grads[i], &mut dx, sums[i]);
+                add_gradients_of_norm(&raw[i], &weights[i].widened(), place.eps(), &grads[i], &mut dx, sums[i]);
                 pool.give([std::mem::replace(&mut grads[i], dx)]);
             }
         }
@@ -181,8 +181,8 @@ impl Inner {
     }
 }
 
-fn project(x: &[f32], map: &Affine<&[f32]>, n: usize, k: usize, pool: &mut Pool) -> Vec<f32> {
+fn project(x: &[f32], map: &Affine<Weight<'_>>, n: usize, k: usize, pool: &mut Pool) -> Vec<f32> {
     let mut y = pool.take(x.len() / k * n);
-    affine_into(x, map.weight, map.bias, n, k, &mut y);
+    affine_into(x, map.weight, map.bias.map(Weight::widened).as_deref(), n, k, &mut y);
     y
 }

@@ -1,4 +1,4 @@
-//! The passes of full training, written out over the kernels: a forward pass that keeps what its backward pass needs, and
+//! The passes of full training, in f32 or over bf16 weights, written out over the kernels: a forward pass that keeps what its backward pass needs, and
 //! the backward pass, which adds every gradient to a sum of the caller's.
 //!
 //! It computes what [`Decoder::hidden`], [`Decoder::token_logprobs`] and candle's `backward` compute, which stay the path on
@@ -7,17 +7,16 @@
 //! Invariants: the bits of gradients depend neither on the number of threads nor on [`Activations`].
 //! Absent on purpose: losses, and gradients of a part of the parameters.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use candle_core::{DType, Layout, Storage};
 
-use super::Decoder;
 use super::params::{ModelParams, misfit};
-use super::place::values;
+use super::{Decoder, Trainable};
 use crate::error::ModelError;
 use crate::ops::kernels::{
-    Start, Vocabulary, add_embedding_gradient, add_gradients_of_norm, cross_entropy, cross_entropy_gradients, look_up,
-    normalise,
+    Start, Vocabulary, Weight, add_embedding_gradient, add_gradients_of_norm, affine_into, cross_entropy,
+    cross_entropy_gradients, input_gradient, look_up, normalise, weight_gradient,
 };
 use crate::packed::Packed;
 use crate::pool::Pool;
@@ -63,6 +62,13 @@ impl Sums {
     }
 }
 
+/// The part of a loss that looks at whole distributions: replaces the logits of a range of predictions, (rows, V), by
+/// `∂L/∂logits`.
+pub type LogitGradients<'a> = dyn FnMut(Range<usize>, &mut [f32]) -> Result<(), ModelError> + Send + 'a;
+
+/// Predictions whose logits exist at one time for [`LogitGradients`].
+const LOGIT_ROWS: usize = 128;
+
 /// Which rows of a batch predict what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Predictions {
@@ -104,17 +110,18 @@ impl Recording {
 }
 
 impl Decoder {
-    /// Whether [`Decoder::record`] works: all weights are trained, no adapter, in f32 on the CPU.
+    /// Whether [`Decoder::record`] works: all weights are trained, no adapter, on the CPU.
     #[must_use]
     pub fn can_record(&self) -> bool {
         let f32_on_cpu = |var: &candle_core::Var| var.device().is_cpu() && var.dtype() == DType::F32;
-        self.tracked.is_some() && self.lora.is_none() && self.parameters.iter().all(|(_, var)| f32_on_cpu(var))
+        let trains = self.trainable() == Trainable::Yes && self.lora.is_none();
+        trains && self.parameters.iter().all(|(_, var)| f32_on_cpu(var))
     }
 
     /// Log-probabilities of the targets, with what [`Decoder::backward`] needs.
     ///
     /// # Errors
-    /// As [`Decoder::hidden`] and [`Decoder::token_logprobs`]; the decoder is not trainable in f32 on the CPU.
+    /// As [`Decoder::hidden`] and [`Decoder::token_logprobs`]; the decoder is not trainable on the CPU.
     ///
     /// # Source
     /// algorithm.md §11.
@@ -159,47 +166,46 @@ impl Decoder {
             }
         })?;
         let mut last = pool.take(predictions.rows.len() * d);
-        look_up(&x, &predictions.rows, &mut last);
+        look_up(Weight::F32(&x), &predictions.rows, &mut last);
         pool.give([x]);
         let mut hidden = pool.take(last.len());
-        normalise(&last, w.norm, self.config.rms_norm_eps as f32, &mut hidden);
-        let logprobs =
-            cross_entropy(&hidden, Vocabulary::Stored(w.head.unwrap_or(w.embedding)), d, &predictions.targets);
+        normalise(&last, &w.norm.widened(), self.config.rms_norm_eps as f32, &mut hidden);
+        let vocabulary = Vocabulary::Stored(w.head.unwrap_or(w.embedding));
+        let logprobs = cross_entropy(&hidden, vocabulary, d, &predictions.targets);
         Ok(Recording { batch: batch.clone(), positions, predictions, blocks, last, hidden, logprobs })
     }
 
     /// Adds the gradient of `L` to `into`, one sum per parameter in the order of [`Decoder::parameters`].
     ///
     /// # Shapes
-    /// `dlogprobs` `∂L/∂logprobs` (N); `dhidden` (N, D) what else of `∂L/∂hidden` there is, not through the
-    /// log-probabilities.
+    /// `dlogprobs` `∂L/∂logprobs` (N); `of_logits` what else of `L` there is, from the first prediction to the last.
     ///
     /// # Errors
-    /// Lengths that do not fit.
+    /// Lengths that do not fit, or `of_logits` failed: the sums then hold a part.
     pub fn backward(
         &self,
         recording: Recording,
         dlogprobs: &[f32],
-        dhidden: Option<&[f32]>,
+        of_logits: Option<&mut LogitGradients<'_>>,
         (into, sums): (&mut [Vec<f32>], Sums),
         pool: &mut Pool,
     ) -> Result<(), ModelError> {
         let sized = into.len() == self.parameters.len()
             && into.iter().zip(&self.parameters).all(|(sum, (_, var))| sum.len() == var.elem_count());
         let n = recording.logprobs.len();
-        if !sized || dlogprobs.len() != n || dhidden.is_some_and(|dh| dh.len() != recording.hidden.len()) {
+        if !sized || dlogprobs.len() != n {
             return Err(ModelError::Request(format!(
                 "backward: gradients do not fit {n} predictions and the parameters"
             )));
         }
-        rayon::scope(|_| self.backward_here(recording, dlogprobs, dhidden, (into, sums), pool))
+        rayon::scope(|_| self.backward_here(recording, dlogprobs, of_logits, (into, sums), pool))
     }
 
     fn backward_here(
         &self,
         recording: Recording,
         dlogprobs: &[f32],
-        dhidden: Option<&[f32]>,
+        of_logits: Option<&mut LogitGradients<'_>>,
         (into, sums): (&mut [Vec<f32>], Sums),
         pool: &mut Pool,
     ) -> Result<(), ModelError> {
@@ -209,15 +215,24 @@ impl Decoder {
         let mut g = in_order(self, into.iter_mut().map(Vec::as_mut_slice))?;
         let (d, eps) = (self.config.hidden_size, self.config.rms_norm_eps as f32);
         let (head, head_sum) = (w.head.unwrap_or(w.embedding), g.head.as_deref_mut().unwrap_or(&mut *g.embedding));
-        let slices = [&hidden, head, &logprobs, dlogprobs];
-        let mut dh = cross_entropy_gradients(slices, &predictions.targets, d, head_sum, sums.start());
-        if let Some(more) = dhidden {
-            dh.iter_mut().zip(more).for_each(|(dh, more)| *dh += more);
+        let rows = [&hidden, &logprobs, dlogprobs];
+        let mut dh = cross_entropy_gradients(rows, head, &predictions.targets, d, head_sum, sums.start());
+        if let Some(of_logits) = of_logits {
+            let v = self.config.vocab_size;
+            let mut logits = vec![0f32; v * LOGIT_ROWS.min(logprobs.len())];
+            for (i, (h, dh)) in hidden.chunks(LOGIT_ROWS * d).zip(dh.chunks_mut(LOGIT_ROWS * d)).enumerate() {
+                let (from, rows) = (i * LOGIT_ROWS, h.len() / d);
+                let logits = &mut logits[..rows * v];
+                affine_into(h, head, None, v, d, logits);
+                of_logits(from..from + rows, logits)?;
+                weight_gradient(logits, h, v, d, head_sum, Start::Kept);
+                input_gradient(logits, head, v, d, dh, Start::Kept);
+            }
         }
         let mut dlast = pool.take(last.len());
         dlast.fill(0.0);
         sums.ready(g.norm);
-        add_gradients_of_norm(&last, w.norm, eps, &dh, &mut dlast, g.norm);
+        add_gradients_of_norm(&last, &w.norm.widened(), eps, &dh, &mut dlast, g.norm);
         let mut dx = pool.take(batch.len() * d);
         dx.fill(0.0);
         add_embedding_gradient(&predictions.rows, &dlast, &mut dx); // each row to its place
@@ -254,19 +269,22 @@ impl Decoder {
 /// All weights, locked for reading.
 fn locked(decoder: &Decoder) -> Result<Vec<(impl Deref<Target = Storage>, &Layout)>, ModelError> {
     if !decoder.can_record() {
-        return Err(ModelError::Request("a recorded pass needs all weights trainable, in f32 on the CPU".into()));
+        return Err(ModelError::Request("a recorded pass needs all weights trainable, on the CPU".into()));
     }
-    Ok(decoder.parameters.iter().map(|(_, var)| var.as_tensor().storage_and_layout()).collect())
+    Ok(decoder.weights().iter().map(|(_, var)| var.as_tensor().storage_and_layout()).collect())
 }
 
 /// The locked weights by their roles.
 fn weights<'a>(
     decoder: &Decoder,
     locked: &'a [(impl Deref<Target = Storage>, &Layout)],
-) -> Result<ModelParams<&'a [f32]>, ModelError> {
-    let slices: Vec<&[f32]> =
-        locked.iter().map(|(storage, layout)| values(storage, layout)).collect::<Result<_, _>>()?;
-    in_order(decoder, slices.into_iter())
+) -> Result<ModelParams<Weight<'a>>, ModelError> {
+    let weight = |storage: &'a Storage, layout: &Layout| match storage {
+        Storage::Cpu(storage) => Weight::of("recorded pass", storage, layout),
+        _ => candle_core::bail!("recorded pass: expected weights on the CPU"),
+    };
+    let all = locked.iter().map(|(storage, layout)| weight(storage, layout)).collect::<Result<Vec<_>, _>>()?;
+    in_order(decoder, all.into_iter())
 }
 
 fn in_order<T>(decoder: &Decoder, all: impl Iterator<Item = T>) -> Result<ModelParams<T>, ModelError> {

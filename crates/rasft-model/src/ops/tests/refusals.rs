@@ -26,6 +26,8 @@ fn shapes_and_ids_that_do_not_fit() {
     check(ops::swiglu(&x, &noise(&[3, 2], 2)), &["swiglu", "[2, 3]", "[3, 2]"]);
     check(ops::embedding(&x, &[0, 2]), &["embedding", "below 2", "2"]);
     check(ops::linear_cross_entropy(&x, &noise(&[4, 3], 2), &[0, 4]), &["targets", "below 4"]);
+    let kl = ops::replace_by_divergence_gradients(&mut [0.0; 5], &x, 1.0);
+    check(kl.map(|_| x.clone()), &["reference", "5 logits"]);
     check(ops::linear_cross_entropy(&x, &noise(&[4, 3], 2), &[0]), &["targets", "2", "1"]);
     let table = noise(&[5, 2], 3);
     check(ops::rope(&noise(&[2, 1, 4], 1), &table, &table, &[0, 5]), &["rope", "positions", "below 5"]);

@@ -173,6 +173,26 @@ fn linear_cross_entropy() {
 }
 
 #[test]
+fn divergence() {
+    for (n, v, scale) in [(1, 2, 1.0), (3, 100, 1.0), (5, 1001, 20.0), (2, 16, 200.0)] {
+        let z = (noise(&[n, v], 1) * scale).unwrap();
+        let z_ref = (noise(&[n, v], 2) * scale).unwrap();
+        let (kl, dz) = plain::divergence_gradients(&z, &z_ref, 0.7).unwrap();
+        let mut found = values(&z);
+        let found_kl = ops::replace_by_divergence_gradients(&mut found, &z_ref, 0.7).unwrap();
+        for (found, kl) in found_kl.iter().zip(kl.to_vec1::<f64>().unwrap()) {
+            assert!((found - kl).abs() <= 2e-7 * kl.abs().max(1.0), "{n} {v} {scale}: {found} {kl}");
+        }
+        for (found, dz) in found.iter().zip(dz.flatten_all().unwrap().to_vec1::<f64>().unwrap()) {
+            assert!((f64::from(*found) - dz).abs() <= 3e-7, "{n} {v} {scale}: {found} {dz}");
+        }
+        let mut same = values(&z);
+        assert!(ops::replace_by_divergence_gradients(&mut same, &z, 1.0).unwrap().iter().all(|kl| *kl == 0.0));
+        assert!(same.iter().all(|dz| *dz == 0.0));
+    }
+}
+
+#[test]
 fn rows_without_upstream_gradient_change_nothing() {
     let (h, w) = (noise(&[30, 8], 1), noise(&[70, 8], 2));
     let targets: Vec<u32> = (0..30).collect();
