@@ -56,9 +56,9 @@ pub fn left(outputs: &Outputs) -> String {
     }
 }
 
-/// Why a dry run would compute: the nearest result in the store and the fields in which it differs.
-pub fn nearest(outputs: &Outputs) -> String {
-    let nearest = &outputs.summary["nearest"];
+/// Why a look-up missed, from the `nearest` of what was found: the nearest result in the store and the fields in which it differs.
+pub fn nearest(found: &Value) -> String {
+    let nearest = &found["nearest"];
     let Some(key) = nearest["key"].as_str() else { return String::new() };
     let differences = nearest["differences"].as_array().map(Vec::as_slice).unwrap_or_default();
     let line = |d: &Value| {
