@@ -65,6 +65,9 @@ fn listing_and_showing() {
         assert_eq!((details.entry.key, details.params), (data.key.clone(), params("import", 1, &[])));
     }
     assert_eq!(store.show(shard.key.as_str()).unwrap().entry.place, "import/shards");
+    // What `lineage` prints of it.
+    let hash = data.content_hash().unwrap();
+    assert_eq!(store.show(&hash[..12]).unwrap().entry.key, data.key);
     for what in ["", "zz", "/nowhere"] {
         assert!(matches!(store.show(what), Err(StoreError::NoSuchEntry { .. })), "{what}");
     }
