@@ -24,7 +24,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 const STAGE: &str = "eval";
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// The summary table beside the samples.
 pub const SUMMARY_FILE: &str = "eval_summary.parquet";
 /// The field of a part's summary that says which part it is.
@@ -285,7 +285,7 @@ fn figures(
         named.push((format!("maj@{n}"), scores.iter().map(metrics::majority).collect()));
     }
     let row = |(metric, values): (String, Vec<f64>)| {
-        let interval = metrics::bootstrap_mean(&values, metrics::RESAMPLES, seed);
+        let interval = metrics::bootstrap_rate(&values, metrics::RESAMPLES, seed);
         EvalSummaryRow {
             bench: bench.to_owned(),
             model_id: model_id.to_owned(),
