@@ -271,3 +271,31 @@ fn comparisons(rows: &Value) -> String {
 fn in_percent(v: &Value, key: &str) -> String {
     format!("{:.1}", 100.0 * number(v, key))
 }
+/// `rasft-eval report`: every run's accuracy, and its difference from the first.
+pub fn report(summary: &Value) -> String {
+    let text = |v: &Value, key: &str| v[key].as_str().unwrap_or_default().to_owned();
+    let row = |line: &Value| {
+        let (accuracy, against) = (&line["accuracy"], &line["against"]);
+        let signed = |key: &str| format!("{:+.1}", 100.0 * number(against, key));
+        let (difference, interval) = match against {
+            Value::Null => (String::new(), String::new()),
+            _ => (signed("difference"), format!("{} … {}", signed("ci_low"), signed("ci_high"))),
+        };
+        vec![
+            text(line, "bench"),
+            text(line, "run"),
+            text(accuracy, "metric"),
+            in_percent(accuracy, "value"),
+            format!("{}–{}", in_percent(accuracy, "ci_low"), in_percent(accuracy, "ci_high")),
+            difference,
+            interval,
+            count(accuracy, "n_problems").to_string(),
+        ]
+    };
+    let lines = summary["side_by_side"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let Some(first) = lines.first() else { return String::new() };
+    let difference = format!("− {}", text(first, "run"));
+    let header = ["bench", "run", "metric", "value %", "95 % interval", &difference, "95 % interval", "problems"];
+    render(&header, &lines.iter().map(row).collect::<Vec<_>>())
+}
+

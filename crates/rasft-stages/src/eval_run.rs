@@ -251,7 +251,8 @@ fn summarise(dir: &Path, key: &str, data: &DataSet, ks: &[u32], seed: u64) -> Re
     Ok((figures, vec![FileInfo { file: info.file, bytes: info.bytes, blake3: info.blake3 }]))
 }
 
-fn to_json(rows: &[EvalSummaryRow]) -> Result<Value, Error> {
+/// Rows for a summary.
+pub(crate) fn to_json(rows: &[impl Serialize]) -> Result<Value, Error> {
     serde_json::to_value(rows).map_err(|e| Error::runtime(format!("cannot write the summary: {e}")))
 }
 
