@@ -140,6 +140,9 @@ pub fn verify(outputs: &Outputs) -> String {
         let (samples, correct) = (count(s, "samples"), count(s, "correct"));
         let mut lines =
             vec![format!("{correct} correct ({}); outcomes: {}", percent(correct, samples), counts(&s["outcomes"]))];
+        if let Some(part) = s["rollouts_part"].as_str() {
+            lines.push(format!("warning: of {part}: {samples} rollouts"));
+        }
         if !s["usable"].is_null() {
             let usable = count(s, "usable");
             lines.push(format!(
@@ -268,9 +271,6 @@ fn comparisons(rows: &Value) -> String {
     render(&["bench", "compared", "from %", "to %", "difference", "95 % interval", "p", "problems"], &rows)
 }
 
-fn in_percent(v: &Value, key: &str) -> String {
-    format!("{:.1}", 100.0 * number(v, key))
-}
 /// `rasft-eval report`: every run's accuracy, and its difference from the first.
 pub fn report(summary: &Value) -> String {
     let text = |v: &Value, key: &str| v[key].as_str().unwrap_or_default().to_owned();
@@ -299,3 +299,6 @@ pub fn report(summary: &Value) -> String {
     render(&header, &lines.iter().map(row).collect::<Vec<_>>())
 }
 
+fn in_percent(v: &Value, key: &str) -> String {
+    format!("{:.1}", 100.0 * number(v, key))
+}
