@@ -6,8 +6,8 @@
 use crate::frames::group_rows;
 use crate::job::Job;
 use crate::params::Batch;
-use crate::parts::{Parts, Tally};
-use crate::produce::{Product, produce};
+use crate::parts::{Parts, Tally, produce_sampled};
+use crate::produce::Product;
 use crate::prompt::PromptParams;
 use crate::sample::{Completer, Sampler, Samples, Setting};
 use crate::source::Source;
@@ -90,20 +90,11 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     let sampler = Sampler::new(ctx, &source, setting)?;
     let inside = Parts::name(ctx, &mut job);
     let work = || Work::new(ctx, &sampler, &benches, params);
-    let mut done = None;
     let make = |dir: &Path, key: &str| {
         let mut completer = source.completer(served, prompt, params.device.as_deref(), params.batch)?;
-        let (product, tally) = work()?.make(&mut *completer, &ks, params.seed, dir, [key, &inside])?;
-        done = Some(tally);
-        Ok(product)
+        work()?.make(&mut *completer, &ks, params.seed, dir, [key, &inside])
     };
-    let mut outputs = produce(ctx, &job, make)?;
-    match (done, &outputs.entry) {
-        (Some(tally), _) => tally.enter(&mut outputs),
-        (None, None) => work()?.left()?.enter(&mut outputs),
-        (None, Some(entry)) => outputs.hits = entry.manifest.shards.len(),
-    }
-    Ok(outputs)
+    produce_sampled(ctx, &job, make, || work()?.left())
 }
 
 /// The problems of one run, bench by bench.

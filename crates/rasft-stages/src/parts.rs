@@ -4,6 +4,7 @@
 //! result without its division.
 
 use crate::job::Job;
+use crate::produce::{Product, produce};
 use crate::{Ctx, Error, Outputs};
 use rasft_data::{DataSet, ShardInfo, ShardWriter, Table, part_name};
 use serde_json::json;
@@ -84,7 +85,6 @@ impl Parts {
     }
 }
 
-/// Samples and parts of a run: found, and made or left to make.
 /// What is missing of a data set made in parts, in words: it is the result of one `--shard`, one file of several, or a
 /// directory in which a part before the last is not there. Parts behind the last leave no trace.
 pub fn missing(data: &DataSet) -> Option<String> {
@@ -139,6 +139,7 @@ pub fn produce_sampled(
     Ok(outputs)
 }
 
+/// Samples and parts of a run: found, and made or left to make.
 pub struct Tally {
     hits: usize,
     misses: usize,
