@@ -133,7 +133,11 @@ fn a_checkpoint_goes_on_to_the_last_bit() {
     let rows = trajectories(6);
     let batch: Vec<&Trajectory> = rows.iter().collect();
     let mut trainer = Trainer::new(Decoder::load(&model, &half()).unwrap(), params());
-    let go = |trainer: &mut Trainer, steps| (0..steps).for_each(|_| drop(trainer.step(&batch).unwrap()));
+    let go = |trainer: &mut Trainer, steps| {
+        for _ in 0..steps {
+            trainer.step(&batch).unwrap();
+        }
+    };
     go(&mut trainer, 2);
     let save = |trainer: &Trainer, dtype| {
         save_checkpoint(kept.path(), trainer.decoder(), &model, dtype, trainer.optimizer(), &place(trainer)).unwrap();

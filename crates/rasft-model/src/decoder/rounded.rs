@@ -25,7 +25,9 @@ pub(super) fn check(options: &LoadOptions) -> Result<(), ModelError> {
     let fails = |detail: &str| Err(ModelError::Request(detail.into()));
     match options {
         LoadOptions { dtype: WeightsDtype::F32, .. } => Ok(()),
-        LoadOptions { trainable: Trainable::No, .. } => fails("weights for inference are held in f32, not in bf16"),
+        LoadOptions { trainable: Trainable::No, .. } => {
+            fails("bf16 is for weights that train: inference rounds nothing")
+        }
         LoadOptions { device, .. } if !device.is_cpu() => fails("bf16 weights train on the CPU alone"),
         _ => Ok(()),
     }
