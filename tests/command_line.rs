@@ -130,6 +130,13 @@ fn a_miss_says_which_field_of_the_key_changed() {
     bench.ok("rasft-import", &import("3"));
     let there = explain(&[], "3");
     assert!(there.code == 0 && there.stdout.contains(": there, "), "{there:?}");
+    // Flags that would make the command do something, or say it otherwise, are not passed on.
+    for flags in [&["--dry-run=false"][..], &["--force"], &["-q"], &["-vq", "--json=false", "--force=true", "--dry-run"]] {
+        let ask = |rows| [&["explain", "--", "rasft-import"], &import(rows)[..], flags].concat();
+        let (there, missed) = (bench.run("rasft-store", &ask("3")), bench.run("rasft-store", &ask("4")));
+        assert!(there.code == 0 && there.stdout.contains(": there, "), "{flags:?}: {there:?}");
+        assert!(missed.code == 0 && missed.stdout.contains("not there"), "{flags:?}: {missed:?}");
+    }
     let missed = explain(&[], "4");
     assert!(missed.stdout.contains("not there") && missed.stdout.contains("rows: 3 → 4"), "{missed:?}");
     assert_eq!(bench.run("rasft-store", &["ls", "--json"]).json().as_array().map(Vec::len), Some(1), "nothing was run");
@@ -143,9 +150,11 @@ fn a_miss_says_which_field_of_the_key_changed() {
         let ran = bench.run("rasft-store", &["explain", what]);
         assert!(ran.code == 0 && ran.stdout.contains("rows: 3 → 4"), "{what}: {ran:?}");
     }
+    let file = bench.write("x.toml", "[import]\n");
     for (args, says) in [
         (&["explain"][..], "WHAT"),
         (&["explain", "--", "rm", "-rf"], "rasft-rollout"),
+        (&["--config", &file, "explain", "--", "rasft-import", "synthetic"], "behind `--`"),
         (&["explain", "--", "rasft-import", "gsm9k"], "cannot say"),
     ] {
         let ran = bench.run("rasft-store", args);

@@ -36,9 +36,14 @@ pub fn command(session: &Session, words: &[String]) -> Result<(), Failure> {
             "explain -- {program}: expected the command of a stage\nhint: one of {known}"
         )));
     }
+    if session.common.config.is_some() || session.common.section.is_some() {
+        return Err(Failure::usage(
+            "--config and --section are not those of the command that explain asks about\nhint: write them behind `--`, after the command",
+        ));
+    }
     let mut command = Command::new(environment::sibling(program));
+    command.args(only_asked(&words[1..]));
     let given = |flag: &str| words.iter().any(|word| word == flag || word.starts_with(&format!("{flag}=")));
-    command.args(&words[1..]).args(["--dry-run", "--json", "--quiet"].iter().filter(|flag| !given(flag)));
     if let Some(store) = session.common.store.as_ref().filter(|_| !given("--store")) {
         command.arg("--store").arg(store);
     }
@@ -51,12 +56,42 @@ pub fn command(session: &Session, words: &[String]) -> Result<(), Failure> {
     }
     let found: Value = serde_json::from_slice(&ran.stdout)
         .map_err(|e| Failure::runtime(format!("{name} --dry-run --json printed something else: {e}")))?;
+    if found["dry_run"] != true {
+        return Err(Failure::runtime(format!("{name} --dry-run did not say that it was one")));
+    }
     if session.common.json.unwrap_or(false) {
         return output::line(&found.to_string());
     }
     output::line(
         &answer(&found).ok_or_else(|| Failure::usage(format!("the result of `{}` has no key", words.join(" "))))?,
     )
+}
+
+/// The words of a command, changed so that it looks and answers in one object: flags that say otherwise are left out.
+/// `--force` is one of them: it is about computing, and what is asked is whether the result is there.
+fn only_asked(words: &[String]) -> Vec<String> {
+    let (flags, behind) = words.split_at(words.iter().position(|word| word == "--").unwrap_or(words.len()));
+    let other = |word: &String| {
+        let name = word.split('=').next().unwrap_or_default();
+        if ["--dry-run", "--json", "--quiet", "--force"].contains(&name) {
+            return None;
+        }
+        match word.strip_prefix('-') {
+            // `-q`, also together with `-v`.
+            Some(short) if short.contains('q') && short.chars().all(|c| "qv".contains(c)) => {
+                let rest = short.replace('q', "");
+                (!rest.is_empty()).then(|| format!("-{rest}"))
+            }
+            _ => Some(word.clone()),
+        }
+    };
+    let mut asked: Vec<String> = flags.iter().filter_map(other).collect();
+    let from_file = asked.iter().any(|word| word == "--config" || word.starts_with("--config="));
+    asked.extend(["--dry-run=true", "--json=true", "-q"].map(str::to_owned));
+    // An experiment file may hold `force` too.
+    asked.extend(from_file.then(|| "--force=false".to_owned()));
+    asked.extend_from_slice(behind);
+    asked
 }
 
 /// A dry run's object for people.
@@ -72,4 +107,18 @@ fn answer(found: &Value) -> Option<String> {
         nearest if nearest.is_empty() => format!("{missed}\n  no other result of this stage to compare with"),
         nearest => format!("{missed}\n{nearest}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_words_say_they_only_ask() {
+        let asked = |words: &str| only_asked(&words.split(' ').map(str::to_owned).collect::<Vec<_>>()).join(" ");
+        let only = "--dry-run=true --json=true -q";
+        assert_eq!(asked("run --dry-run=false --n 2 --force -q"), format!("run --n 2 {only}"));
+        assert_eq!(asked("--force=true --json -vqv --quiet x --dry-run"), format!("-vv x {only}"));
+        assert_eq!(asked("x --config a.toml -- --force"), format!("x --config a.toml {only} --force=false -- --force"));
+    }
 }
