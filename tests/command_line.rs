@@ -115,7 +115,39 @@ fn a_report_sets_runs_side_by_side() {
     assert!(lines[0].contains("0.0–53.6"), "{}", lines[0]);
     assert!(ran.stderr.contains("− cut") && lines[1].contains(" … "), "{}", ran.stderr);
     let page = std::fs::read_to_string(bench.path("page.html")).expect("the page");
-    assert!(page.contains("against the first") && page.contains("53.6"), "{page}");
+    assert!(page.contains("− cut") && page.contains("53.6"), "{page}");
+    // Two runs of one name cannot be told apart.
+    let twice = whole.replace("whole=", "cut=");
+    let ran = bench.run("rasft-eval", &["report", "--runs", &cut, &twice, "--out", &out]);
+    assert!(ran.code == 2 && ran.stderr.contains("two runs are called \"cut\""), "{ran:?}");
+}
+
+/// Differences are from the first run, or there are none.
+#[test]
+fn a_report_compares_with_the_first_run_alone() {
+    let bench = Bench::new();
+    let p = bench.problems(2);
+    let model = quickstart_model().display().to_string();
+    let run = |name: &str, benches: &[&str]| {
+        let benches: Vec<String> = benches.iter().map(|b| format!("{b}={p}")).collect();
+        let flags = ["run", "--model", &model, "--max-new-tokens", "4"];
+        let benches = benches.iter().flat_map(|b| ["--bench", b]);
+        format!("{name}={}", bench.ok("rasft-eval", &flags.into_iter().chain(benches).collect::<Vec<_>>()))
+    };
+    let (first, other, both) = (run("first", &["b"]), run("other", &["a"]), run("both", &["a", "b"]));
+    let out = bench.path("page.html").display().to_string();
+    let report = ["report", "--runs", &first, &other, &both, "--out", &out];
+    let ran = bench.run("rasft-eval", &report);
+    let head = ran.stderr.lines().find(|line| line.starts_with("bench ")).expect("a head");
+    assert!(head.contains("− first"), "{head}");
+    let page = std::fs::read_to_string(&out).expect("the page");
+    assert!(page.contains("Against first") && !page.contains("Against other"), "{page}");
+    let made = bench.run("rasft-eval", &[&report[..], &["--json"]].concat()).json();
+    let lines = made["summary"]["side_by_side"].as_array().expect("lines").iter();
+    let found: Vec<_> =
+        lines.map(|l| (l["bench"].as_str(), l["run"].as_str(), l["against"]["baseline"].as_str())).collect();
+    let expected = [("a", "other", None), ("a", "both", None), ("b", "first", None), ("b", "both", Some("first"))];
+    assert_eq!(found, expected.map(|(bench, run, baseline)| (Some(bench), Some(run), baseline)));
 }
 
 #[test]

@@ -293,8 +293,11 @@ pub fn report(summary: &Value) -> String {
         ]
     };
     let lines = summary["side_by_side"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let Some(first) = lines.first() else { return String::new() };
-    let difference = format!("− {}", text(first, "run"));
+    if lines.is_empty() {
+        return String::new();
+    }
+    // Of all runs, also where a benchmark lacks it.
+    let difference = format!("− {}", summary["runs"][0].as_str().unwrap_or_default());
     let header = ["bench", "run", "metric", "value %", "95 % interval", &difference, "95 % interval", "problems"];
     render(&header, &lines.iter().map(row).collect::<Vec<_>>())
 }

@@ -52,11 +52,9 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     let mut job = Job::new(STAGE, VERSION, params)?;
     let names: Vec<&str> = inputs.runs.iter().map(|(name, _)| name.as_str()).collect();
     job.key.params.insert("names".into(), json!(names));
+    distinct(&names)?;
     let mut runs = Vec::new();
     for (i, (name, path)) in inputs.runs.iter().enumerate() {
-        if names[..i].contains(&name.as_str()) {
-            return Err(Error::usage(format!("run {name:?} is given twice")));
-        }
         let data = job.data(ctx, &format!("run {i} {name}"), path)?;
         eval_run::whole(name, &data)?;
         runs.push((name.clone(), data));
@@ -73,6 +71,16 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
             serde_json::to_value(&rows).map_err(|e| Error::runtime(format!("cannot write the summary: {e}")))?;
         Product::table(dir, key, &rows, json!({ "comparisons": summary }))
     })
+}
+
+/// Refuses two runs of one name, which nobody could tell apart.
+pub(crate) fn distinct(names: &[&str]) -> Result<(), Error> {
+    match names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
+        None => Ok(()),
+        Some((_, name)) => Err(Error::usage(format!(
+            "two runs are called {name:?}\nhint: name each one, A=PATH B=PATH; in a report, a run without a name is called as its folder is"
+        ))),
+    }
 }
 
 pub(crate) fn accuracies(data: &DataSet) -> Result<Accuracies, Error> {
