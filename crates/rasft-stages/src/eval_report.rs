@@ -118,12 +118,26 @@ fn histogram<'a>(accuracies: impl Iterator<Item = &'a f64>) -> Vec<f64> {
     counts.into_iter().map(|count| count / n.max(1.0)).collect()
 }
 
+/// The colour class of a comparison: on one side of 0, unless the interval is a point, which says nothing of chance.
+fn side(low: f64, high: f64) -> &'static str {
+    match (low, high) {
+        _ if low >= high => "",
+        _ if low > 0.0 => "up",
+        _ if high < 0.0 => "down",
+        _ => "",
+    }
+}
+
 fn render(baseline: &str, sections: &[Section], lines: &[Line]) -> Result<String, Error> {
     let mut environment = Environment::new();
     // Names come from users and model directories: everything is escaped.
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_filter("percent", |value: f64| format!("{:.1}", 100.0 * value));
     environment.add_filter("signed", |value: f64| format!("{:+.1}", 100.0 * value));
+    environment.add_filter("side", |row: Value| {
+        let bound = |name: &str| row.get_attr(name).ok().and_then(|v| f64::try_from(v).ok()).unwrap_or(f64::NAN);
+        side(bound("ci_low"), bound("ci_high"))
+    });
     environment.add_filter("p", |value: f64| format!("{value:.4}"));
     let page = environment.template_from_str(TEMPLATE).and_then(|t| {
         t.render(context! { baseline, sections => Value::from(Serde(sections)), lines => Value::from(Serde(lines)) })
@@ -144,5 +158,30 @@ mod tests {
         let section = Section { bench: "a & b".into(), n_problems: 1, panels: vec![panel] };
         let page = render("<b>", &[section], &[]).expect("the template renders");
         assert!(page.contains("&lt;script&gt;") && page.contains("a &amp; b") && !page.contains("<script>"), "{page}");
+    }
+
+    #[test]
+    fn only_an_interval_that_varies_has_a_colour() {
+        assert_eq!((side(0.1, 0.2), side(-0.2, -0.1), side(-0.1, 0.2)), ("up", "down", ""));
+        assert_eq!((side(1.0, 1.0), side(-0.5, -0.5), side(0.0, 0.0)), ("", "", ""));
+        let against = eval_compare::paired_row(
+            "b",
+            ("base", &[("p".to_owned(), 0.0), ("q".to_owned(), 0.0)].into()),
+            ("model", &[("p".to_owned(), 1.0), ("q".to_owned(), 1.0)].into()),
+            &CompareParams::default(),
+        );
+        let panel = |against| Panel {
+            run: "r".into(),
+            against: Some(against),
+            model_id: String::new(),
+            figures: Vec::new(),
+            histogram: vec![1.0],
+        };
+        let page = |against| {
+            let section = Section { bench: "b".into(), n_problems: 2, panels: vec![panel(against)] };
+            render("base", &[section], &[]).expect("the template renders")
+        };
+        assert!(!page(against.clone()).contains("\"n up\""), "all differences are equal");
+        assert!(page(EvalComparisonRow { ci_low: 0.5, ..against }).contains("\"n up\""));
     }
 }
