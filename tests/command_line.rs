@@ -163,7 +163,9 @@ fn a_miss_says_which_field_of_the_key_changed() {
     let there = explain(&[], "3");
     assert!(there.code == 0 && there.stdout.contains(": there, "), "{there:?}");
     // Flags that would make the command do something, or say it otherwise, are not passed on.
-    for flags in [&["--dry-run=false"][..], &["--force"], &["-q"], &["-vq", "--json=false", "--force=true", "--dry-run"]] {
+    for flags in
+        [&["--dry-run=false"][..], &["--force"], &["-q"], &["-vq", "--json=false", "--force=true", "--dry-run"]]
+    {
         let ask = |rows| [&["explain", "--", "rasft-import"], &import(rows)[..], flags].concat();
         let (there, missed) = (bench.run("rasft-store", &ask("3")), bench.run("rasft-store", &ask("4")));
         assert!(there.code == 0 && there.stdout.contains(": there, "), "{flags:?}: {there:?}");
@@ -239,4 +241,35 @@ fn verdicts_of_a_part_of_the_rollouts_say_so() {
     assert!(said.contains("2 of 3 parts or more; not there: 1"), "{said}");
     let one = some.join("part-00002.parquet").display().to_string();
     assert!(verify(&one).contains("only one of the 2 parts in its folder"));
+}
+
+/// Before any work, in dry runs too: the inputs of these commands do not even exist.
+#[test]
+fn a_view_of_another_kind_is_refused_at_once() {
+    let bench = Bench::new();
+    let problems = bench.path("problems").display().to_string();
+    bench.ok("rasft-import", &["synthetic", "--rows", "2", "--out", &problems]);
+    let notes = bench.path("notes").display().to_string();
+    bench.write("notes/a.txt", "mine");
+    let none = "/nowhere";
+    for (name, args) in [
+        ("rasft-rollout", &["--problems", none, "--model", none][..]),
+        ("rasft-verify", &["--rollouts", none, "--problems", none]),
+        ("rasft-score", &["difficulty", "--problems", none, "--model", none]),
+        ("rasft-score", &["solvability", "--problems", none, "--rollouts", none, "--verdicts", none]),
+        ("rasft-score", &["mixture", "--for", "sft", "--problems", none, "--model", none]),
+        ("rasft-train", &["--mixture", none, "--model", none]),
+        ("rasft-eval", &["run", "--model", none, "--bench", "b=/nowhere"]),
+        ("rasft-eval", &["compare", "a=/nowhere", "b=/nowhere"]),
+    ] {
+        for look in [&[][..], &["--dry-run"]] {
+            let ran = bench.run(name, &[args, look, &["--out", &problems]].concat());
+            assert_eq!(ran.code, 2, "{name} {args:?}: {ran:?}");
+            assert!(ran.stderr.contains("holds problems of `import`, and the result is"), "{name} {args:?}: {ran:?}");
+            let ran = bench.run(name, &[args, look, &["--out", &notes]].concat());
+            assert!(ran.code == 3 && ran.stderr.contains("it holds a.txt"), "{name} {args:?}: {ran:?}");
+        }
+    }
+    // One of the same kind is replaced.
+    bench.ok("rasft-import", &["synthetic", "--rows", "3", "--out", &problems]);
 }

@@ -146,6 +146,7 @@ impl Session {
         }
         Ok(Ctx {
             store,
+            out: self.common.out.clone(),
             shards: self.common.shards,
             shard,
             force: self.common.force.unwrap_or(false),

@@ -56,6 +56,8 @@ impl std::str::FromStr for ShardOf {
 pub struct Ctx<'a> {
     /// Where results are looked up and kept.
     pub store: &'a Store,
+    /// Where the result shall appear too; only looked at here.
+    pub out: Option<PathBuf>,
     /// Output shards, if the caller cares.
     pub shards: Option<usize>,
     /// Compute only this part.
@@ -82,6 +84,14 @@ impl Ctx<'_> {
     /// Whether the user asked to stop.
     pub fn cancelled(&self) -> bool {
         self.cancel.load(Ordering::SeqCst)
+    }
+
+    /// Refuses, before any work, an `--out` that cannot become a view of a result of kind `schema`.
+    ///
+    /// # Errors
+    /// Something else is there.
+    pub fn gives(&self, schema: &str) -> Result<(), crate::Error> {
+        Ok(self.out.as_deref().map_or(Ok(()), |out| self.store.check_view(out, schema))?)
     }
 
     /// Refuses `--shard` on stages that need all rows at once.

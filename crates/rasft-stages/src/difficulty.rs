@@ -9,14 +9,14 @@ use crate::policy::{Policy, device_kind, on_cpu};
 use crate::produce::{Product, map_shards, produce_surveyed};
 use crate::prompt::{PromptParams, Prompter};
 use crate::{Ctx, Error, Outputs, Slice, check};
-use rasft_data::{Counts, DataSet, hash128};
+use rasft_data::{Counts, DataSet, Table, hash128};
 use rasft_method::Profile;
 use rasft_method::calibration::{Quantiles, Thresholds, calibrate};
 use rasft_method::hard_pool::leaves;
 use rasft_method::lifecycle::{Candidate, Planned, RoundParams, plan_round};
 use rasft_method::selection::{self, DrawKey};
 use rasft_method::window::Window;
-use rasft_types::{DifficultyRow, Problem, Solvability};
+use rasft_types::{DifficultyRow, ExpertLoss, Problem, Solvability};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,6 +160,7 @@ impl Params {
 /// Bad inputs or parameters, a policy that cannot be loaded, no problem that can be scored.
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
     params.validate()?;
+    ctx.gives(if ctx.shard.is_some() { ExpertLoss::NAME } else { DifficultyRow::NAME })?;
     let mut job = Job::new(STAGE, VERSION, params)?;
     let open = Open::new(ctx, &mut job, inputs, params)?;
     if ctx.shard.is_some() {

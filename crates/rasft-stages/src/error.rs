@@ -85,6 +85,7 @@ impl Error {
             Self::Runtime(_) | Self::Frame(_) => ErrorClass::Runtime,
             Self::Interrupted(_) => ErrorClass::Interrupted,
             Self::Data(e) => data_class(e.class()),
+            Self::Store(rasft_store::StoreError::OtherKind { .. }) => ErrorClass::Usage,
             Self::Store(e) => data_class(e.class()),
             Self::Model(e) => model_class(e),
             Self::Generate(

@@ -4,7 +4,7 @@ use crate::frames::group_rows;
 use crate::job::Job;
 use crate::produce::{Product, produce};
 use crate::{Ctx, Error, Outputs, check, eval_run};
-use rasft_data::DataSet;
+use rasft_data::{DataSet, Table};
 use rasft_method::metrics;
 use rasft_types::{EvalComparisonRow, EvalSampleRow};
 use serde::Serialize;
@@ -49,6 +49,7 @@ pub(crate) type Accuracies = BTreeMap<String, BTreeMap<String, f64>>;
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
     ctx.no_shard(STAGE)?;
     check::within("resamples", params.resamples, 1, MAX_RESAMPLES)?;
+    ctx.gives(EvalComparisonRow::NAME)?;
     let mut job = Job::new(STAGE, VERSION, params)?;
     let names: Vec<&str> = inputs.runs.iter().map(|(name, _)| name.as_str()).collect();
     job.key.params.insert("names".into(), json!(names));

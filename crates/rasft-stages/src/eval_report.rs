@@ -153,8 +153,13 @@ mod tests {
     fn bins_hold_their_share_and_names_are_escaped() {
         assert_eq!(histogram([0.0, 0.0, 0.05, 1.0].iter())[..2], [0.5, 0.25]);
         assert_eq!(histogram([1.0].iter())[BINS], 1.0);
-        let panel =
-            Panel { run: "<script>".into(), against: None, model_id: String::new(), figures: Vec::new(), histogram: vec![1.0] };
+        let panel = Panel {
+            run: "<script>".into(),
+            against: None,
+            model_id: String::new(),
+            figures: Vec::new(),
+            histogram: vec![1.0],
+        };
         let section = Section { bench: "a & b".into(), n_problems: 1, panels: vec![panel] };
         let page = render("<b>", &[section], &[]).expect("the template renders");
         assert!(page.contains("&lt;script&gt;") && page.contains("a &amp; b") && !page.contains("<script>"), "{page}");

@@ -70,6 +70,7 @@ pub struct Params {
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
     params.validate()?;
     let ks = params.checked_k()?;
+    ctx.gives(EvalSampleRow::NAME)?;
     let mut job = Job::new(STAGE, VERSION, params)?;
     job.judged();
     // What a server runs on is its own affair.

@@ -3,7 +3,7 @@
 use crate::job::Job;
 use crate::produce::{Product, produce};
 use crate::{Ctx, Error, Outputs, check};
-use rasft_data::{Counts, DataSet, FileInfo, REJECTS_FILE, RejectRow, write_rejects};
+use rasft_data::{Counts, DataSet, FileInfo, REJECTS_FILE, RejectRow, Table, write_rejects};
 use rasft_problems::synthetic::{GENERATOR_VERSION, Split, World};
 use rasft_problems::{BadRows, BenchIndex, ColumnMap, FinalAnswer, Format, ImportOptions, Imported, import, take};
 use rasft_types::Problem;
@@ -115,6 +115,7 @@ impl Params {
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
     ctx.no_shard(STAGE)?;
     params.validate(&inputs.source)?;
+    ctx.gives(Problem::NAME)?;
     let mut job = Job::new(STAGE, VERSION, params)?;
     job.key.params.insert("source".into(), describe(&inputs.source));
     job.key.params.insert("on_bad_row".into(), on_bad_row(&inputs.source, ctx));

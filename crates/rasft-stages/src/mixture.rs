@@ -18,7 +18,8 @@ use crate::produce::produce;
 use crate::prompt::{PromptParams, Prompter};
 use crate::{Ctx, Error, Outputs, Slice, check};
 use build::Build;
-use rasft_types::Problem;
+use rasft_data::Table;
+use rasft_types::{MixtureRow, Problem};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -115,6 +116,7 @@ impl Params {
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
     ctx.no_shard(STAGE)?;
     params.validate()?;
+    ctx.gives(MixtureRow::NAME)?;
     let mut job = Job::new(STAGE, VERSION, params)?;
     let problems = job.data(ctx, "problems", &inputs.problems)?;
     let difficulty = job.optional_data(ctx, "difficulty", inputs.difficulty.as_deref())?;

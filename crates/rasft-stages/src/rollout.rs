@@ -65,6 +65,7 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     params.prompt.validate()?;
     params.adaptive.iter().try_for_each(Adaptive::validate)?;
     check::device(params.device.as_deref())?;
+    ctx.gives(Rollout::NAME)?;
     let mut job = Job::new(STAGE, VERSION, params)?;
     if params.adaptive.is_some() {
         job.judged();

@@ -4,7 +4,7 @@ use crate::frames::{Group, judged_groups};
 use crate::job::Job;
 use crate::produce::{Product, produce};
 use crate::{Ctx, Error, Outputs, check};
-use rasft_data::DataSet;
+use rasft_data::{DataSet, Table};
 use rasft_method::solvability::{Sample, solvability};
 use rasft_types::{DifficultyRow, Problem, Rollout, RouteAction, Solvability, Verdict};
 use rayon::prelude::*;
@@ -39,6 +39,7 @@ pub struct Inputs {
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
     ctx.no_shard(STAGE)?;
     check::method(params.validate())?;
+    ctx.gives(Solvability::NAME)?;
     let mut job = Job::new(STAGE, VERSION, params)?;
     let problems = job.data(ctx, "problems", &inputs.problems)?;
     let rollouts = job.data(ctx, "rollouts", &inputs.rollouts)?;

@@ -4,7 +4,7 @@ use crate::frames::group_rows;
 use crate::job::Job;
 use crate::produce::{Mapping, Product, map_shards, produce};
 use crate::{Ctx, Error, Outputs, check, parts};
-use rasft_data::{DataSet, PairRow, hash128};
+use rasft_data::{DataSet, PairRow, Table, hash128};
 use rasft_types::{JudgedPair, Problem, Rollout, Verdict};
 use rasft_verify::{JudgeParams, judge_group, judge_pair, n_tokens};
 use rayon::prelude::*;
@@ -62,6 +62,7 @@ fn run_rollouts(
     params: &Params,
     ctx: &Ctx,
 ) -> Result<Outputs, Error> {
+    ctx.gives(Verdict::NAME)?;
     let mut job = Job::new(STAGE, VERSION, params)?;
     job.judged();
     let rollouts = job.data(ctx, "rollouts", rollouts)?;
@@ -176,6 +177,7 @@ fn summarise(data: &DataSet) -> Result<Value, Error> {
 
 fn run_pairs(pairs: &std::path::Path, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
     ctx.no_shard(STAGE)?;
+    ctx.gives(JudgedPair::NAME)?;
     let mut job = Job::new("verify-pairs", VERSION, params)?;
     job.judged();
     let data = job.data(ctx, "pairs", pairs)?;

@@ -49,6 +49,18 @@ pub enum StoreError {
         /// What stands in the way.
         found: String,
     },
+    /// `--out` names a view, but of something else.
+    #[error("--out {} holds {found} of `{stage}`, and the result is {result}\nhint: give --out another directory; nothing was changed", path.display())]
+    OtherKind {
+        /// The directory.
+        path: PathBuf,
+        /// What it holds.
+        found: String,
+        /// The stage that made it.
+        stage: String,
+        /// What would take its place.
+        result: String,
+    },
     /// Neither a data set nor an entry.
     #[error(
         "{what:?} is neither a data set with a manifest nor the beginning of a key\nhint: `rasft-store ls` lists the entries"

@@ -25,7 +25,7 @@ impl Store {
     /// data set of the same kind at `out` is replaced at once; anything else is left alone.
     ///
     /// # Errors
-    /// [`StoreError::WouldClobber`], or a disk that refuses.
+    /// [`StoreError::WouldClobber`], [`StoreError::OtherKind`], or a disk that refuses.
     pub fn view(&self, entry: &Entry, out: &Path) -> Result<(), StoreError> {
         if same_file(out, &entry.path) {
             return Ok(());
@@ -43,6 +43,19 @@ impl Store {
             made?;
         }
         self.record_root(entry, out)
+    }
+
+    /// Whether [`Store::view`] could make `out` a view of a result of kind `schema`, before there is one. A directory inside
+    /// the store may be the result itself, which only `view` can tell.
+    ///
+    /// # Errors
+    /// As [`Store::view`].
+    pub fn check_view(&self, out: &Path, schema: &str) -> Result<(), StoreError> {
+        let inside = |real: PathBuf| std::fs::canonicalize(self.root()).is_ok_and(|root| real.starts_with(root));
+        if std::fs::canonicalize(out).is_ok_and(inside) {
+            return Ok(());
+        }
+        refuse_foreign(&absolute(out)?, schema)
     }
 
     fn record_root(&self, entry: &Entry, out: PathBuf) -> Result<(), StoreError> {
@@ -94,7 +107,8 @@ fn refuse_foreign(out: &Path, schema: &str) -> Result<(), StoreError> {
         Err(_) => return refuse(format!("its {MANIFEST_FILE} cannot be read")),
     };
     if manifest.schema != schema {
-        return refuse(format!("it holds {} of `{}`, and the result is {schema}", manifest.schema, manifest.stage));
+        let (found, stage, result) = (manifest.schema, manifest.stage, schema.to_owned());
+        return Err(StoreError::OtherKind { path: out.to_owned(), found, stage, result });
     }
     let ours =
         |file: &PathBuf| file == Path::new(MANIFEST_FILE) || manifest.all_files().any(|(f, ..)| Path::new(f) == file);

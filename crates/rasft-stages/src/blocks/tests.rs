@@ -11,6 +11,7 @@ fn gc_leaves_blocks_that_a_run_holds() {
     let hub = rasft_remote::HubSettings { offline: true, ..rasft_remote::HubSettings::at(dir.path().join("hub")) };
     let ctx = Ctx {
         store: &store,
+        out: None,
         shards: None,
         shard: None,
         force: false,

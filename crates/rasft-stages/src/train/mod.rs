@@ -28,6 +28,8 @@ use std::path::{Path, PathBuf};
 use watch::Watch;
 
 const STAGE: &str = "train";
+/// What its result is called in manifests.
+const SCHEMA: &str = "checkpoint";
 const VERSION: u32 = 4;
 /// Of the divergence from a reference; raised when its rounding changes, so that other objectives keep their keys.
 const DIVERGENCE_VERSION: u32 = 2;
@@ -54,6 +56,7 @@ pub struct Inputs {
 pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error> {
     ctx.no_shard(STAGE)?;
     let settings = Settings::of(params)?;
+    ctx.gives(SCHEMA)?;
     let mut job = Job::new(STAGE, VERSION, params)?;
     if settings.trainer.objective.kl_weight().is_some() {
         job.key.params.insert("divergence_version".into(), DIVERGENCE_VERSION.into());
@@ -189,7 +192,7 @@ fn product(dir: &Path, key: &str, metrics: &[StepMetrics]) -> Result<Product, Er
         "tokens": sum(|m| m.tokens),
         "sequences": sum(|m| m.sequences),
     });
-    Ok(Product { schema: "checkpoint", version: 1, shards: Vec::new(), files, counts: None, summary })
+    Ok(Product { schema: SCHEMA, version: 1, shards: Vec::new(), files, counts: None, summary })
 }
 
 fn write_metrics(dir: &Path, key: &str, metrics: &[StepMetrics]) -> Result<(), Error> {

@@ -77,7 +77,7 @@ impl Kept {
         super::write_metrics(&staging.0, &self.key, metrics)?;
         let names = super::file_names(&staging.0)?;
         let manifest = Manifest {
-            schema: "checkpoint".to_owned(),
+            schema: super::SCHEMA.to_owned(),
             version: 1,
             stage: super::STAGE.to_owned(),
             key: self.key.clone(),

@@ -23,7 +23,10 @@ fn a_view_is_the_entry_under_another_name() {
     // One of another kind is not.
     let data = problems(&store, 1);
     let error = store.view(&data, &out).unwrap_err();
-    assert!(error.to_string().contains("it holds checkpoint of `train`, and the result is problems"), "{error}");
+    assert!(error.to_string().contains("holds checkpoint of `train`, and the result is problems"), "{error}");
+    assert!(matches!(store.check_view(&out, "problems"), Err(StoreError::OtherKind { .. })));
+    store.check_view(&out, "checkpoint").unwrap();
+    store.check_view(&newer.path, "checkpoint").unwrap();
     assert_eq!(Manifest::read(&out).unwrap(), newer.manifest);
 }
 
