@@ -64,15 +64,19 @@ fn the_checkpoint_is_bf16_with_its_master_copy_and_the_next_round_goes_on() {
 
     // A master copy goes with its weights.
     let (ours, other) = (dir.display().to_string(), plain.display().to_string());
-    let next = |model: &str| {
+    let next = |model: &str, more: &[&str]| {
         let flags: Vec<&str> = setting.flags.iter().map(String::as_str).collect();
         let at = flags.iter().position(|f| *f == "--model").expect("a model");
         let mut flags: Vec<&str> = flags.into_iter().filter(|f| *f != "--from-scratch").collect();
         flags[at + 1] = model;
-        setting.bench.run("rasft-train", &[&flags[..], &BF16, &["--continue", &ours]].concat())
+        setting.bench.run("rasft-train", &[&flags[..], more, &["--continue", &ours]].concat())
     };
-    assert_eq!(next(&ours).code, 0);
-    let ran = next(&other);
+    let left_behind = "f32 copy of its weights is left behind";
+    let ran = next(&ours, &BF16);
+    assert!(ran.code == 0 && !ran.stderr.contains(left_behind), "{}", ran.stderr);
+    let ran = next(&ours, &["--dry-run"]);
+    assert!(ran.code == 0 && ran.stderr.contains(left_behind), "{}", ran.stderr);
+    let ran = next(&other, &BF16);
     assert_eq!(ran.code, 3, "{}", ran.stderr);
     assert!(ran.stderr.contains("does not round to the model's weights"), "{}", ran.stderr);
 }

@@ -62,6 +62,7 @@ impl Start {
         job.input("model", model.input_hash(), &inputs.model);
         if let Some(path) = &inputs.continue_from {
             job.input("continue", &optimizer_hash(ctx, path)?, path);
+            warn_of_master(path, settings);
         }
         let weights = match &settings.lora {
             Some(lora) => adapted(ctx, job, &model, lora)?,
@@ -210,6 +211,20 @@ impl Start {
         let (decoder, source) = (trainer.decoder(), self.model.dir());
         let dtype = if decoder.has_master() { WeightsDtype::Bf16 } else { WeightsDtype::F32 };
         Ok(save_checkpoint(dir, decoder, source, dtype, trainer.optimizer(), place)?)
+    }
+}
+
+/// Says that the f32 copy behind a checkpoint's bf16 weights is not taken over. The other way nothing is lost: f32 weights
+/// are the copy that a run with `--dtype bf16` begins with.
+fn warn_of_master(path: &Path, settings: &Settings) {
+    // What cannot be read is refused when the run begins.
+    let Ok(place) = read_place(path) else { return };
+    let had_master = place.params["dtype"] == "bf16" && place.params["lora"].is_null();
+    if had_master && settings.dtype == WeightsDtype::F32 && settings.lora.is_none() {
+        tracing::warn!(
+            "--continue {}: it was trained with --dtype bf16, and the f32 copy of its weights is left behind: the run goes on from the rounded ones; give --dtype bf16 to go on from the copy",
+            path.display()
+        );
     }
 }
 
