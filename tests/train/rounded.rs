@@ -100,6 +100,15 @@ fn an_adapter_over_bf16_weights_is_written_in_f32() {
     let in_f32 = bench.ok("rasft-train", &[&flags[..], &["--objective", "asft"]].concat());
     let matrices = |dir: &str| std::fs::read(Path::new(dir).join("adapter_model.safetensors")).expect("matrices");
     assert!(matrices(&adapter) == matrices(&in_f32), "the base's values are the same");
+    // Over weights that bf16 does not hold, it says so, unless the trained model itself is written.
+    let scratch = setting.run(&[]).path().display().to_string();
+    let over = |more: &[&str]| {
+        let flags = ["--mixture", &setting.flags[1], "--model", &scratch, "--steps", "1", "--lora", "2"];
+        let ran = bench.run("rasft-train", &[&flags[..], more].concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran.stderr.matches("rounds the weights").count()
+    };
+    assert_eq!((over(&BF16), over(&[]), over(&[&BF16[..], &["--merge"]].concat())), (1, 0, 0));
     let merged = train(&["--objective", "sft", "--merge"]);
     assert_eq!(types(&Path::new(&merged).join("model.safetensors"), ""), ["F32"]);
 }

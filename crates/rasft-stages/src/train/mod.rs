@@ -5,6 +5,7 @@
 
 mod memory;
 mod resume;
+mod rounding;
 mod rows;
 mod settings;
 mod start;

@@ -156,6 +156,7 @@ impl Start {
         };
         let params = settings.trainer(steps, before);
         self.model.verify()?;
+        self.warn_of_rounding();
         let decoder = self.decoder(left)?;
         let optimizer: Option<AdamW> = match left.map(|left| &left.dir).or(self.continue_from.as_ref()) {
             None => None,
@@ -175,6 +176,20 @@ impl Start {
             (None, Some(base)) => trainer.with_reference(base)?,
             (None, None) => trainer,
         })
+    }
+
+    /// Says that the adapter learns over other values than those it will be put on.
+    fn warn_of_rounding(&self) {
+        if let Weights::Adapter(frozen) = &self.weights
+            && self.options.dtype == WeightsDtype::Bf16
+            && !self.merge
+            && let Some(tensor) = super::rounding::first_rounded(frozen.base.weight_files())
+        {
+            tracing::warn!(
+                "--dtype bf16 rounds the weights of {} ({tensor} and perhaps more): the adapter learns over the rounded ones, and whoever loads it puts it on those of the file; --merge writes the model that was trained, --dtype f32 trains over the weights as they are",
+                frozen.base.path().display()
+            );
+        }
     }
 
     fn decoder(&self, left: Option<&Left>) -> Result<Decoder, Error> {
