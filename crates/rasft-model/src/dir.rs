@@ -25,6 +25,8 @@ const SMALL_FILES: [&str; 7] = [
 ];
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
+/// Pickled files that trainers leave beside the weights.
+const OF_TRAINING: [&str; 4] = ["training_args.bin", "optimizer.bin", "scheduler.bin", "scaler.bin"];
 
 /// A model directory whose `config.json` and weights are in place.
 #[derive(Debug, Clone)]
@@ -73,16 +75,22 @@ impl ModelDir {
         })
     }
 
-    /// As [`ModelDir::open_tokenizer_only`], with the weights if all of them are there; without safetensors, pickled ones
-    /// (`*.bin`) count in the identity, though nothing here reads them.
+    /// As [`ModelDir::open_tokenizer_only`], with the weights if they are there; without safetensors, pickled ones (`*.bin`)
+    /// count in the identity, though nothing here reads them.
     ///
     /// # Errors
-    /// The path is no directory, or cannot be listed.
+    /// The path is no directory or cannot be listed, or some of its safetensors are there and others are not: the identity
+    /// would be that of no model.
     pub fn open_with_weights_at_hand(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         let bare = Self::open_tokenizer_only(path)?;
         let mut found = bare.clone();
-        if found.find_weights().is_ok() {
-            return Ok(found);
+        let Err(error) = found.find_weights() else { return Ok(found) };
+        let is_shard = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("model") && name.ends_with(".safetensors")
+        };
+        if bare.files()?.iter().any(is_shard) {
+            return Err(error);
         }
         let unread = bare.pickled()?;
         Ok(Self { unread, ..bare })
@@ -240,13 +248,19 @@ impl ModelDir {
 
     /// Files of weights that another program would load, sorted.
     fn pickled(&self) -> Result<Vec<PathBuf>, ModelError> {
+        let is_weights = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.ends_with(".bin") && !OF_TRAINING.contains(&&*name)
+        };
+        Ok(self.files()?.into_iter().filter(is_weights).collect())
+    }
+
+    /// Files of the directory, sorted.
+    fn files(&self) -> Result<Vec<PathBuf>, ModelError> {
         let listed = std::fs::read_dir(&self.path).map_err(ModelError::io(&self.path))?;
         let paths = listed.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>();
-        let mut files: Vec<PathBuf> = paths
-            .map_err(ModelError::io(&self.path))?
-            .into_iter()
-            .filter(|path| path.extension().is_some_and(|e| e == "bin") && path.is_file())
-            .collect();
+        let mut files: Vec<PathBuf> =
+            paths.map_err(ModelError::io(&self.path))?.into_iter().filter(|path| path.is_file()).collect();
         files.sort();
         Ok(files)
     }

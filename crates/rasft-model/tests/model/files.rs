@@ -128,10 +128,32 @@ fn pickled_weights_count_for_a_policy_that_runs_elsewhere() {
         found.files_for_hash().into_iter().map(|f| f.0).collect::<Vec<_>>()
     };
     assert_eq!(names(), ["config.json"]);
-    for name in ["pytorch_model-00002-of-00002.bin", "pytorch_model-00001-of-00002.bin"] {
+    let of_training = ["training_args.bin", "optimizer.bin"];
+    for name in ["pytorch_model-00002-of-00002.bin", "pytorch_model-00001-of-00002.bin"].into_iter().chain(of_training)
+    {
         std::fs::write(dir.path().join(name), name).unwrap();
     }
     assert_eq!(names(), ["config.json", "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"]);
+}
+
+#[test]
+fn weights_of_which_a_part_is_here_identify_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (index, first) = ("model.safetensors.index.json", "model-00001-of-00002.safetensors");
+    let map = json!({ "weight_map": { "a": first, "b": "model-00002-of-00002.safetensors" } });
+    std::fs::write(dir.path().join(index), map.to_string()).unwrap();
+    let open = || ModelDir::open_with_weights_at_hand(dir.path());
+    // The small files alone, the index with them, are a tokenizer.
+    assert!(open().unwrap().files_for_hash().is_empty());
+    std::fs::write(dir.path().join(first), "").unwrap();
+    let error = open().unwrap_err();
+    assert_eq!(error.class(), ErrorClass::BadInput);
+    assert!(error.to_string().contains("model-00002-of-00002.safetensors"), "{error}");
+    std::fs::write(dir.path().join("model-00002-of-00002.safetensors"), "").unwrap();
+    assert_eq!(open().unwrap().files_for_hash().len(), 3);
+    // Shards without an index.
+    std::fs::remove_file(dir.path().join(index)).unwrap();
+    assert_eq!(open().unwrap_err().class(), ErrorClass::BadInput);
 }
 
 /// Loading fails with this class, and the message holds these words.
