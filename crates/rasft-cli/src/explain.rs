@@ -21,7 +21,7 @@ pub fn entry(found: &Explained, as_json: bool) -> Result<(), Failure> {
     let head = format!("{} {}", found.place, &found.key.as_str()[..12]);
     match &found.nearest {
         None => output::line(&format!("{head}: the first result of its stage")),
-        Some(nearest) if nearest.differences.is_empty() => output::line(&format!("{head}: the same result")),
+        Some(nearest) if nearest.key == found.key => output::line(&format!("{head}: the same result")),
         Some(_) => output::line(&format!("{head}\n{}", summaries::nearest(&value))),
     }
 }

@@ -66,6 +66,9 @@ pub fn nearest(found: &Value) -> String {
         format!("  {}: {} → {}", d["field"].as_str().unwrap_or_default(), side("before"), side("now"))
     };
     let head = format!("  nearest result {}, which differs in", &key[..key.len().min(12)]);
+    if differences.is_empty() {
+        return format!("{head} fields that hold nothing");
+    }
     std::iter::once(head).chain(differences.iter().map(line)).collect::<Vec<_>>().join("\n")
 }
 

@@ -63,7 +63,7 @@ pub enum StoreError {
     },
     /// Neither a data set nor an entry.
     #[error(
-        "{what:?} is neither a data set with a manifest nor the beginning of a key\nhint: `rasft-store ls` lists the entries"
+        "{what:?} is no result of this store, nor the beginning of a key or of a result's hash\nhint: `rasft-store ls` lists the results; --store names another store"
     )]
     NoSuchEntry {
         /// What was asked for.

@@ -25,7 +25,8 @@ pub struct Difference {
 pub struct Nearest {
     /// Its key.
     pub key: Key,
-    /// In alphabetical order; empty only for an entry compared with itself.
+    /// In alphabetical order; empty for an entry compared with itself, or if one key has a field that holds null and the
+    /// other has none.
     pub differences: Vec<Difference>,
 }
 
@@ -36,8 +37,6 @@ pub struct Explanation {
     pub key: Key,
     /// It is there.
     pub hit: bool,
-    /// Entries of the place.
-    pub n_entries: usize,
     /// The entry that differs least, the latest of several; none on a hit or when there are no entries.
     pub nearest: Option<Nearest>,
 }
@@ -61,9 +60,8 @@ impl Store {
     pub fn explain(&self, place: &str, params: &KeyParams) -> Result<Explanation, StoreError> {
         let key = params.key();
         let hit = self.entry_path(place, &key)?.is_dir();
-        let n_entries = self.keys(place)?.len();
         let nearest = if hit { None } else { self.nearest(place, params, None)? };
-        Ok(Explanation { key, hit, n_entries, nearest })
+        Ok(Explanation { key, hit, nearest })
     }
 
     /// Why an entry had to be made: the fields in which it differs from the nearest that was there before, or from `other`.
@@ -72,12 +70,16 @@ impl Store {
     /// When `what` or `other` names no entry or a damaged one, or the store cannot be listed.
     pub fn explain_entry(&self, what: &str, other: Option<&str>) -> Result<Explained, StoreError> {
         let (place, key) = self.find(what)?;
-        let params = |place: &str, key: &Key| KeyParams::read(&self.entry_path(place, key)?.join(crate::KEY_FILE), key);
-        let now = params(&place, &key)?;
+        // A view may be of another store.
+        let params = |what: &str, place: &str, key: &Key| {
+            let entry = self.lookup(place, key)?.ok_or_else(|| StoreError::NoSuchEntry { what: what.to_owned() })?;
+            entry.key_params()
+        };
+        let now = params(what, &place, &key)?;
         let nearest = match other {
             Some(other) => {
                 let (place, key) = self.find(other)?;
-                let differences = differences(&params(&place, &key)?, &now);
+                let differences = differences(&params(other, &place, &key)?, &now);
                 Some(Nearest { key, differences })
             }
             None => self.nearest(&place, &now, Some(made(&self.entry_path(&place, &key)?)))?,
@@ -128,7 +130,7 @@ fn differences(before: &KeyParams, now: &KeyParams) -> Vec<Difference> {
     names.iter().filter(differ).map(|name| difference(name)).collect()
 }
 
-/// Every leaf under a dotted name.
+/// Every leaf under a dotted name, but for null: a parameter that is not set is the same as one that there was not.
 fn fields(params: &KeyParams) -> BTreeMap<String, Value> {
     let mut fields = BTreeMap::new();
     fields.insert("stage".to_owned(), Value::from(params.stage.as_str()));
@@ -149,6 +151,7 @@ fn flatten(name: String, value: &Value, fields: &mut BTreeMap<String, Value>) {
                 flatten(format!("{name}.{key}"), value, fields);
             }
         }
+        Value::Null => {}
         leaf => drop(fields.insert(name, leaf.clone())),
     }
 }

@@ -7,7 +7,7 @@ fn a_miss_names_the_fields_that_changed() {
     let (_dir, store) = store();
     let base = params("import", 1, &[]);
     let none = store.explain("import", &base).unwrap();
-    assert_eq!((none.hit, none.n_entries, none.nearest), (false, 0, None));
+    assert_eq!((none.hit, none.nearest), (false, None));
     for seed in [1, 2, 3] {
         make(&store, "import", &params("import", seed, &[]), &[problem(seed)]);
     }
@@ -48,6 +48,36 @@ fn an_entry_names_what_set_it_apart_when_it_was_made() {
     assert_eq!(fields(&first), [("params.seed".to_owned(), Some(json!(1)), Some(json!(3)))]);
     assert!(explained(&made[2], Some(&made[2])).nearest.unwrap().differences.is_empty());
     assert!(matches!(store.explain_entry("zz", None), Err(StoreError::NoSuchEntry { .. })));
+}
+
+#[test]
+fn a_field_that_holds_nothing_is_no_difference() {
+    let (_dir, store) = store();
+    let mut unset = params("import", 1, &[]);
+    unset.params.insert("limit".to_owned(), serde_json::Value::Null);
+    make(&store, "import", &unset, &[problem(1)]);
+    let with = |field: &str, value: serde_json::Value| {
+        let mut params = params("import", 1, &[]);
+        params.params.insert(field.to_owned(), value);
+        let nearest = store.explain("import", &params).unwrap().nearest.unwrap();
+        nearest.differences.into_iter().map(|d| (d.field, d.before, d.now)).collect::<Vec<_>>()
+    };
+    assert_eq!(with("skip", json!(3)), [("params.skip".to_owned(), None, Some(json!(3)))]);
+    assert_eq!(with("other", serde_json::Value::Null), []);
+}
+
+#[test]
+fn a_view_of_another_store_is_no_entry_of_this_one() {
+    let ((dir, ours), (_theirs, theirs)) = (store(), store());
+    let entry = problems(&theirs, 1);
+    let out = dir.path().join("out");
+    theirs.view(&entry, &out).unwrap();
+    let own = problems(&ours, 2);
+    for (what, other) in [(out.to_str().unwrap(), None), (own.key.as_str(), out.to_str())] {
+        let error = ours.explain_entry(what, other).unwrap_err();
+        assert!(matches!(&error, StoreError::NoSuchEntry { what } if what == out.to_str().unwrap()), "{error}");
+        assert_eq!(error.class(), Class::BadInput);
+    }
 }
 
 #[test]
