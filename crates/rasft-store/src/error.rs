@@ -69,6 +69,20 @@ pub enum StoreError {
         /// What was asked for.
         what: String,
     },
+    /// The hash of something that results were made from and that no entry is.
+    #[error("{what:?} begins the hash of what came from outside: {role} of `{place}` {key}{}\nhint: the store keeps the hash of such an input, and no more", path.as_ref().map_or(String::new(), |path| format!(", read from {path}")))]
+    Outside {
+        /// What was asked for.
+        what: String,
+        /// Its role as an input.
+        role: String,
+        /// The place of a result that it went into.
+        place: String,
+        /// The beginning of that result's key.
+        key: String,
+        /// Where it was.
+        path: Option<String>,
+    },
     /// Several entries begin alike.
     #[error("{prefix:?} is the beginning of {} keys\nhint: give more digits", keys.len())]
     Ambiguous {

@@ -77,7 +77,7 @@ impl Store {
     }
 
     /// The entry behind a data set's path, an entry's path, or the beginning of a key or of a content hash, which is what
-    /// `lineage` prints.
+    /// `lineage` prints of results.
     ///
     /// # Errors
     /// None or several fit, or the entry is damaged.
@@ -163,7 +163,13 @@ impl Store {
             );
         }
         if fits.is_empty() && !what.is_empty() {
-            fits = self.index()?.beginning_with(what);
+            let index = self.index()?;
+            fits = index.beginning_with(what);
+            if fits.is_empty()
+                && let Some(outside) = index.outside(what)
+            {
+                return Err(outside);
+            }
         }
         match fits.len() {
             0 => Err(StoreError::NoSuchEntry { what: what.to_owned() }),

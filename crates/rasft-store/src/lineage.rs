@@ -45,6 +45,20 @@ impl Index {
             fits.filter_map(|m| Some((m.stage.clone(), Key::parse(&m.key).ok()?))).collect();
         found.into_iter().collect()
     }
+
+    /// That a hash which begins so is known as an input alone.
+    pub(crate) fn outside(&self, prefix: &str) -> Option<StoreError> {
+        let users = self.by_hash.values().map(|(_, manifest)| manifest);
+        let mut inputs = users.flat_map(|user| user.inputs.iter().map(move |(role, input)| (user, role, input)));
+        let (user, role, input) = inputs.find(|(_, _, input)| input.hash.starts_with(prefix))?;
+        Some(StoreError::Outside {
+            what: prefix.to_owned(),
+            role: role.clone(),
+            place: user.stage.clone(),
+            key: user.key.chars().take(12).collect(),
+            path: input.path.clone(),
+        })
+    }
 }
 
 impl Store {

@@ -51,7 +51,7 @@ pub enum StoreCommand {
     Ls,
     /// Show one result: parameters, inputs, shards, summary
     Show {
-        /// A path, or the beginning of a key or of a hash that `lineage` prints
+        /// A path, or the beginning of a key or of a result's hash, as `lineage` prints them
         what: String,
     },
     /// Say why a result is not an earlier one: in which parameters, inputs or versions they differ
@@ -69,7 +69,7 @@ pub enum StoreCommand {
     Verify,
     /// Walk from a checkpoint or table back to everything it was made from
     Lineage {
-        /// A path, or the beginning of a key or hash
+        /// A path, or the beginning of a key or of a result's hash
         what: String,
     },
     /// List what no view reaches; remove it with --apply
