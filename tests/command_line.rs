@@ -219,17 +219,27 @@ fn verdicts_of_a_part_of_the_rollouts_say_so() {
         let base = ["--problems", &p, "--model", &model, "--n", "1", "--max-new-tokens", "4"];
         bench.ok("rasft-rollout", &[&base[..], more].concat())
     };
-    let verify = |rollouts: &str| {
-        let ran = bench.run("rasft-verify", &["--rollouts", rollouts, "--problems", &p]);
+    let verified = |rollouts: &str, more: &[&str]| {
+        let ran = bench.run("rasft-verify", &[&["--rollouts", rollouts, "--problems", &p], more].concat());
         assert_eq!(ran.code, 0, "{}", ran.stderr);
-        ran.stderr
+        (ran.stderr, ran.stdout.trim_end().to_owned())
     };
+    let verify = |rollouts: &str| verified(rollouts, &[]).0;
     let part = rollout(&["--shard", "1/3"]);
-    for _ in 0..2 {
-        // The second time from the store.
-        let said = verify(&part);
-        assert!(said.contains("only part 1 of 3") && said.contains("warning: of only part 1 of 3"), "{said}");
+    let warning = "warning: the rollouts are only part 1 of 3";
+    for more in [&["--dry-run"][..], &[], &[], &["-q"]] {
+        // From the third time on from the store.
+        let said = verified(&part, more).0;
+        assert_eq!((said.matches(warning).count(), said.matches("part 1 of 3").count()), (1, 1), "{more:?} {said}");
     }
+    let verdicts = verified(&part, &[]).1;
+    let measured = ["--problems", &p, "--rollouts", &part, "--verdicts", &verdicts];
+    let scored = bench.run("rasft-score", &[&["solvability"], &measured[..]].concat());
+    assert!(scored.code == 0 && scored.stderr.contains(warning), "{scored:?}");
+    let solved = scored.path().display().to_string();
+    let mixed = ["mixture", "--solvability", &solved, "--model", &model];
+    let mixed = bench.run("rasft-score", &[&mixed[..], &measured].concat());
+    assert!(mixed.code == 0 && mixed.stderr.contains(warning), "{mixed:?}");
     let whole = rollout(&["--shards", "3"]);
     assert!(!verify(&whole).contains("part"), "all parts are there");
     let some = bench.path("some");

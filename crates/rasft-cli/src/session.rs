@@ -163,6 +163,10 @@ impl Session {
     /// Makes the `--out` view and writes the one line on stdout.
     pub fn report(&self, store: &Store, outputs: &Outputs) -> Result<(), Failure> {
         let as_json = self.common.json.unwrap_or(false);
+        // Also where only errors are wanted: a result of a part looks like one of the whole.
+        if let Some(warning) = summaries::incomplete(outputs) {
+            eprintln!("{warning}");
+        }
         if outputs.dry_run {
             self.note(&format!(
                 "{}: key {} · {} of {} blocks cached · {}",

@@ -56,6 +56,14 @@ pub fn left(outputs: &Outputs) -> String {
     }
 }
 
+/// What a result lacks because of its input.
+pub fn incomplete(outputs: &Outputs) -> Option<String> {
+    let part = outputs.summary["rollouts_part"].as_str()?;
+    Some(format!(
+        "warning: the rollouts are {part}, and the result is of these alone\nhint: the same `rasft-rollout` without --shard puts all parts together"
+    ))
+}
+
 /// Why a look-up missed, from the `nearest` of what was found: the nearest result in the store and the fields in which it differs.
 pub fn nearest(found: &Value) -> String {
     let nearest = &found["nearest"];
@@ -143,9 +151,6 @@ pub fn verify(outputs: &Outputs) -> String {
         let (samples, correct) = (count(s, "samples"), count(s, "correct"));
         let mut lines =
             vec![format!("{correct} correct ({}); outcomes: {}", percent(correct, samples), counts(&s["outcomes"]))];
-        if let Some(part) = s["rollouts_part"].as_str() {
-            lines.push(format!("warning: of {part}: {samples} rollouts"));
-        }
         if !s["usable"].is_null() {
             let usable = count(s, "usable");
             lines.push(format!(

@@ -16,7 +16,7 @@ use crate::job::Job;
 use crate::policy::{Policy, device_kind, on_cpu};
 use crate::produce::produce;
 use crate::prompt::{PromptParams, Prompter};
-use crate::{Ctx, Error, Outputs, Slice, check};
+use crate::{Ctx, Error, Outputs, Slice, check, parts};
 use build::Build;
 use rasft_data::Table;
 use rasft_types::{MixtureRow, Problem};
@@ -131,7 +131,7 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     let reference = inputs.reference.as_deref().map(|path| job.policy(ctx, "reference", path)).transpose()?;
 
     let n_shards = job.output_shards(ctx);
-    produce(ctx, &job, |dir, key| {
+    let mut outputs = produce(ctx, &job, |dir, key| {
         tokenizer.verify_text()?;
         let problems = problems.non_empty()?.read_all::<Problem>()?;
         let slice = Slice::of(params.slice, &problems)?;
@@ -161,5 +161,9 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
             }
         }
         build.finish(ctx, dir, key, n_shards, reference.as_ref())
-    })
+    })?;
+    if let Some(measured) = &measured {
+        parts::enter_missing(&mut outputs, &measured.rollouts);
+    }
+    Ok(outputs)
 }

@@ -112,6 +112,13 @@ pub fn missing(data: &DataSet) -> Option<String> {
         .then(|| format!("{} of {} parts or more; not there: {}", there.len(), last + 1, absent.join(", ")))
 }
 
+/// [`missing`] of a stage's rollouts as `rollouts_part` of its summary: about this run's input, whatever the store held.
+pub fn enter_missing(outputs: &mut Outputs, rollouts: &DataSet) {
+    if let Some(part) = missing(rollouts) {
+        outputs.summary["rollouts_part"] = part.into();
+    }
+}
+
 /// The number of a file that [`part_name`] named.
 fn part_index(name: &str) -> Option<usize> {
     let index = name.strip_prefix("part-")?.strip_suffix(".parquet")?.parse().ok()?;

@@ -3,7 +3,7 @@
 use crate::frames::{Group, judged_groups};
 use crate::job::Job;
 use crate::produce::{Product, produce};
-use crate::{Ctx, Error, Outputs, check};
+use crate::{Ctx, Error, Outputs, check, parts};
 use rasft_data::{DataSet, Table};
 use rasft_method::solvability::{Sample, solvability};
 use rasft_types::{DifficultyRow, Problem, Rollout, RouteAction, Solvability, Verdict};
@@ -46,7 +46,7 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     let verdicts = job.data(ctx, "verdicts", &inputs.verdicts)?;
     let difficulty = job.optional_data(ctx, "difficulty", inputs.difficulty.as_deref())?;
     let n_shards = job.output_shards(ctx);
-    produce(ctx, &job, |dir, key| {
+    let mut outputs = produce(ctx, &job, |dir, key| {
         let ids = problem_ids(&problems.non_empty()?, difficulty.as_ref())?;
         let rollout_rows =
             rollouts.read_columns::<Rollout>(&["rollout_id", "problem_id", "sample_index", "completion"])?.all()?;
@@ -78,7 +78,9 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         let rows: Vec<Solvability> = work.into_par_iter().map(row).collect();
         let summary = summarise(&rows);
         Product::table_in_shards(dir, key, &rows, n_shards, summary)
-    })
+    })?;
+    parts::enter_missing(&mut outputs, &rollouts);
+    Ok(outputs)
 }
 
 /// Problems of the table, in problem order: all, or those of the difficulty table that were to be rolled out.

@@ -98,14 +98,7 @@ fn run_rollouts(
         Ok(summary)
     };
     let mut outputs = map_shards(ctx, &mut job, &mapping, compute, summarise)?;
-    if let Some(part) = parts::missing(&rollouts) {
-        tracing::warn!(
-            "{}: {part}: the verdicts are of these rollouts alone; the same `rasft-rollout` without --shard puts all parts together",
-            rollouts.path().display()
-        );
-        // About this run's input, whatever the store held.
-        outputs.summary["rollouts_part"] = part.into();
-    }
+    parts::enter_missing(&mut outputs, &rollouts);
     Ok(outputs)
 }
 
