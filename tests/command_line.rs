@@ -184,6 +184,11 @@ fn a_miss_says_which_field_of_the_key_changed() {
         let ran = bench.run("rasft-store", &["explain", what]);
         assert!(ran.code == 0 && ran.stdout.contains("rows: 3 → 4"), "{what}: {ran:?}");
     }
+    // Of samples, as a dry run of the command says it.
+    let model = quickstart_model().display().to_string();
+    let rollout = ["rasft-rollout", "--problems", &later, "--model", &model, "--n", "2"];
+    let samples = bench.run("rasft-store", &[&["explain", "--"], &rollout[..]].concat());
+    assert!(samples.stdout.contains("0 cached, 8 left to compute"), "{samples:?}");
     let file = bench.write("x.toml", "[import]\n");
     for (args, says) in [
         (&["explain"][..], "WHAT"),

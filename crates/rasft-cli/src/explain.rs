@@ -102,7 +102,8 @@ fn answer(found: &Value) -> Option<String> {
         return Some(format!("{head}: there, {}", text("path")?));
     }
     let (hits, misses) = (found["hits"].as_u64()?, found["misses"].as_u64()?);
-    let missed = format!("{head}: not there; {misses} of {} blocks to compute", hits + misses);
+    let blocks = || format!("{misses} of {} blocks to compute", hits + misses);
+    let missed = format!("{head}: not there; {}", summaries::samples(&found["summary"]).unwrap_or_else(blocks));
     Some(match summaries::nearest(&found["summary"]) {
         nearest if nearest.is_empty() => format!("{missed}\n  no other result of this stage to compare with"),
         nearest => format!("{missed}\n{nearest}"),

@@ -103,7 +103,7 @@ pub fn import(outputs: &Outputs) -> String {
 }
 
 /// How many samples were found, and how many were made or are left to make.
-fn samples(summary: &Value) -> Option<String> {
+pub fn samples(summary: &Value) -> Option<String> {
     let cached = summary["samples_cached"].as_u64()?;
     Some(match summary["samples_left"].as_u64() {
         Some(left) => format!("samples: {cached} cached, {left} left to compute"),
