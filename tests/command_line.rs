@@ -60,6 +60,16 @@ fn help_leaves_out_what_means_nothing() {
     }
 }
 
+#[test]
+fn a_seed_means_nothing_to_one_answer() {
+    let bench = Bench::new();
+    let answer = ["--gold", "2", "--response", "2"];
+    for args in [&["--seed", "3", "answer"][..], &["answer", "--seed", "3"]] {
+        let ran = bench.run("rasft-verify", &[args, &answer].concat());
+        assert!(ran.code == 2 && ran.stderr.contains("--seed means nothing"), "{args:?}: {ran:?}");
+    }
+}
+
 /// What is refused on the command line stands in `[common]` for the stages that know it.
 #[test]
 fn common_keys_apply_to_the_stages_that_know_them() {

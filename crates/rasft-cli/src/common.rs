@@ -103,7 +103,7 @@ const MEANINGLESS: &[(&str, &[&str])] = &[
     ("rasft-score mixture", &["on_bad_row", "shard"]),
     ("rasft-rollout", &["on_bad_row"]),
     ("rasft-verify", &["on_bad_row", "device", "base"]),
-    ("rasft-verify answer", &["on_bad_row", "device", "base", "shard", "shards", "out", "force", "dry_run"]),
+    ("rasft-verify answer", &["on_bad_row", "device", "base", "shard", "shards", "out", "force", "dry_run", "seed"]),
     ("rasft-train", &["on_bad_row", "shard", "shards"]),
     ("rasft-eval run", &["on_bad_row"]),
     ("rasft-eval compare", &["on_bad_row", "device", "base", "shard", "shards"]),
