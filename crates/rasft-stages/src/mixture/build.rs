@@ -65,7 +65,7 @@ impl<'a> Build<'a> {
         let prompt = self.prompter.ids(&problem.prompt)?;
         for grpo::Member { rollout, advantage } in members {
             self.counts.n_in += 1;
-            let item = grpo::item(&prompt, rollout)?;
+            let item = grpo::item(&prompt, rollout, &groups.path)?;
             self.counts.n_out += 1;
             let (text, id) = (rollout.completion.clone(), Some(&rollout.rollout_id));
             self.push(problem, id, route, *advantage, prompt_text.clone(), text, item);
@@ -126,7 +126,8 @@ impl<'a> Build<'a> {
         let item = |(rollout_id, weight): (&'s String, &f64)| -> Result<Chosen<'s>, Error> {
             let rollout = solved.rollouts.get(rollout_id).ok_or_else(|| {
                 Error::bad_input(format!(
-                    "no rollout {rollout_id}, which problem {} trains on\nhint: give the rollouts of the same round",
+                    "{}: no rollout {rollout_id}, which problem {} trains on\nhint: give the rollouts of the same round",
+                    solved.path.display(),
                     problem.problem_id
                 ))
             })?;

@@ -10,7 +10,7 @@ use rasft_method::advantages::grpo_advantages;
 use rasft_model::item::Item;
 use rasft_types::{FinishReason, Rollout, Verdict};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where the problem of a group stands.
 pub(super) enum Belongs {
@@ -35,6 +35,8 @@ pub(super) struct Member {
 pub(super) struct Groups {
     /// Members by problem, in the order of their sample index.
     pub by_problem: BTreeMap<String, Vec<Member>>,
+    /// Where they were read.
+    pub path: PathBuf,
     /// Rollouts that are in no group, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
 }
@@ -45,7 +47,7 @@ impl Groups {
     pub fn read(measured: &Measured, belongs: &dyn Fn(&str) -> Belongs, max_length: usize) -> Result<Self, Error> {
         let rollouts = measured.rollouts.read_all::<Rollout>()?;
         let verdicts = measured.verdicts.read_all::<Verdict>()?;
-        let mut groups = Self::default();
+        let mut groups = Self { path: measured.rollouts.path().to_owned(), ..Self::default() };
         for group in judged_groups(&rollouts, &verdicts, measured.verdicts.path())? {
             match belongs(&group.problem_id) {
                 Belongs::ThisRound => {}
@@ -124,11 +126,12 @@ fn check(rollout: &Rollout, path: &Path) -> Result<(), Error> {
 }
 
 /// The sampled sequence behind its prompt.
-pub(super) fn item(prompt: &[u32], rollout: &Rollout) -> Result<Item, Error> {
+pub(super) fn item(prompt: &[u32], rollout: &Rollout, path: &Path) -> Result<Item, Error> {
     let recorded = rollout.prompt_tokens as usize;
     if recorded != prompt.len() {
         return Err(Error::bad_input(format!(
-            "rollout {}: its prompt had {recorded} tokens, here it has {}\nhint: give the --model and prompt flags that the rollouts were made with",
+            "{}: rollout {}: its prompt had {recorded} tokens, here it has {}\nhint: give the --model and prompt flags that the rollouts were made with",
+            path.display(),
             rollout.rollout_id,
             prompt.len()
         )));
@@ -176,6 +179,12 @@ mod tests {
         let alike = group(&[rollout(0, 8), rollout(1, 4), rollout(2, 4)], &[true, false, false]).unwrap();
         assert!(alike.by_problem.is_empty());
         assert_eq!(alike.dropped, BTreeMap::from([("too_long", 1), ("zero_variance", 2)]));
+    }
+
+    #[test]
+    fn another_prompt_is_named_with_its_file() {
+        let error = item(&[1, 2], &rollout(0, 4), Path::new("some/rollouts")).err().unwrap().to_string();
+        assert!(error.starts_with("some/rollouts: rollout r0: its prompt had 3 tokens, here it has 2"), "{error}");
     }
 
     #[test]

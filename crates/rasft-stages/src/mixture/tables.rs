@@ -6,6 +6,7 @@ use crate::{Ctx, Error};
 use rasft_data::DataSet;
 use rasft_types::{DifficultyRow, Problem, Rollout, Route, RouteAction, Solvability, Verdict};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// The three tables of a round.
 pub(super) struct Measured {
@@ -18,6 +19,8 @@ pub(super) struct Measured {
 pub(super) struct Solved {
     pub solvability: BTreeMap<String, Solvability>,
     pub rollouts: BTreeMap<String, Rollout>,
+    /// Where the rollouts were read.
+    pub path: PathBuf,
 }
 
 impl Measured {
@@ -49,6 +52,7 @@ impl Measured {
             .read_columns::<Rollout>(&["rollout_id", "problem_id", "completion", "finish_reason"])?
             .all()?;
         Ok(Solved {
+            path: self.rollouts.path().to_owned(),
             solvability: solvability.into_iter().map(|s| (s.problem_id.clone(), s)).collect(),
             rollouts: rollouts.into_iter().map(|r| (r.rollout_id.clone(), r)).collect(),
         })
