@@ -5,6 +5,8 @@ use rasft_data::ShardWriter;
 use rasft_types::{MixtureRow, Route, TrajectorySource};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
 pub const VOCAB: u32 = 97;
 
@@ -114,6 +116,24 @@ impl Setting {
     /// Checkpoints of unfinished runs.
     pub fn kept(&self) -> Vec<PathBuf> {
         kept(&self.bench.store())
+    }
+
+    /// Starts a run and kills it when `until` holds, or when it has ended: whether a checkpoint was left behind.
+    pub fn killed(&self, more: &[&str], until: impl Fn() -> bool) -> bool {
+        let mut command = self.bench.command("rasft-train", &self.args(more));
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        while child.try_wait().expect("a child").is_none() && !until() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // One that has ended is not there to be killed.
+        let _ended = child.kill();
+        child.wait().expect("wait");
+        !self.kept().is_empty()
+    }
+
+    /// Whether an unfinished run has a checkpoint of this step or a later one.
+    pub fn reached(&self, step: u64) -> bool {
+        self.kept().last().is_some_and(|dir| dir.file_name().is_some_and(|name| *name >= *format!("step-{step:010}")))
     }
 
     /// Forgets everything that was computed.

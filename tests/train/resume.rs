@@ -15,22 +15,24 @@ fn killed_at_twenty_moments_it_ends_in_the_same_bytes() {
     let whole = setting.bytes(&[]);
     let took = started.elapsed();
     let mut numbers = Numbers(2026);
-    let (mut killed, mut resumed) = (0, 0);
+    let mut resumed = 0;
     for trial in 0..20 {
         setting.forget();
-        let mut child = setting.bench.command("rasft-train", &setting.args(&EVERY));
-        let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-        // One moment in each twentieth of the run, start-up and publication included.
-        std::thread::sleep(took.mul_f64((f64::from(trial) + numbers.below(1000) as f64 / 1000.0) / 18.0));
-        killed += u32::from(child.try_wait().expect("a child").is_none());
-        child.kill().expect("kill");
-        child.wait().expect("wait");
-        resumed += u32::from(!setting.kept().is_empty());
+        let left = if trial % 2 == 0 {
+            // One moment in each tenth of the run, start-up and publication included.
+            let moment = took.mul_f64((f64::from(trial) + 2.0 * numbers.below(1000) as f64 / 1000.0) / 18.0);
+            let started = Instant::now();
+            setting.killed(&EVERY, || started.elapsed() >= moment)
+        } else {
+            setting.killed(&EVERY, || setting.reached(3 + 3 * (trial as u64 / 2)))
+        };
+        resumed += u32::from(left);
         assert_eq!(setting.bytes(&EVERY), whole, "trial {trial}");
         assert!(setting.kept().is_empty(), "trial {trial}: checkpoints of a published run stay behind");
     }
-    eprintln!("{killed} of 20 were killed while they ran, {resumed} went on from a checkpoint; a run takes {took:?}");
-    assert!(killed >= 10 && resumed >= 5, "{killed} killed, {resumed} resumed");
+    eprintln!("{resumed} of 20 went on from a checkpoint; a run takes {took:?}");
+    // Those killed at a checkpoint, unless the machine slept in between.
+    assert!(resumed >= 8, "{resumed} resumed");
 }
 
 #[test]

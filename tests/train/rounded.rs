@@ -1,11 +1,9 @@
 //! `--dtype bf16` as a program: the policy that trained is the one that is written, and every promise of f32 holds.
 
-use crate::fixture::{Numbers, Setting, data};
+use crate::fixture::{Setting, data};
 use crate::support::quickstart_model;
 use serde_json::Value;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Instant;
 
 const BF16: [&str; 2] = ["--dtype", "bf16"];
 
@@ -24,23 +22,16 @@ fn types(path: &Path, prefix: &str) -> Vec<String> {
 fn killed_it_ends_in_the_same_bytes_on_any_number_of_threads() {
     let every = [&BF16[..], &["--checkpoint-every", "3"]].concat();
     let setting = Setting::new(40);
-    let started = Instant::now();
     let whole = setting.bytes(&BF16);
-    let took = started.elapsed();
-    let (mut numbers, mut resumed) = (Numbers(16), 0);
-    for trial in 0..8 {
+    let mut resumed = 0;
+    for trial in 0..6 {
         setting.forget();
-        let mut child = setting.bench.command("rasft-train", &setting.args(&every));
-        let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-        std::thread::sleep(took.mul_f64((f64::from(trial) + numbers.below(1000) as f64 / 1000.0) / 8.0));
-        child.kill().expect("kill");
-        child.wait().expect("wait");
-        resumed += u32::from(!setting.kept().is_empty());
+        resumed += u32::from(setting.killed(&every, || setting.reached(3 + 6 * trial)));
         let jobs = if trial % 2 == 0 { "1" } else { "2" };
         let args: Vec<&str> = setting.args(&every).into_iter().map(|f| if f == "1" { jobs } else { f }).collect();
         assert_eq!(data(&setting.bench.run("rasft-train", &args).path()), whole, "trial {trial}");
     }
-    assert!(resumed >= 2, "{resumed} of 8 went on from a checkpoint");
+    assert!(resumed >= 4, "{resumed} of 6 went on from a checkpoint");
     let recomputed = {
         setting.forget();
         setting.bytes(&[&BF16[..], &["--gradient-checkpointing"]].concat())
