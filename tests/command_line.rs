@@ -91,4 +91,111 @@ fn a_report_answers_in_json_and_writes_nothing_when_asked_to_look() {
     let made = bench.run("rasft-eval", &report).json();
     assert_eq!((made["path"].as_str(), made["summary"]["benches"][0].as_str()), (Some(out.as_str()), Some("b")));
     assert!(page.exists());
+    let first = &made["summary"]["side_by_side"][0];
+    assert_eq!((first["run"].as_str(), first["against"].is_null()), (Some("base"), true), "{first}");
+}
+
+/// `rasft-eval report` ends with every run beside the first; nothing solved is not nothing possible.
+#[test]
+fn a_report_sets_runs_side_by_side() {
+    let bench = Bench::new();
+    let p = bench.problems(3);
+    let model = quickstart_model().display().to_string();
+    let bench_arg = format!("b={p}");
+    let run = |tokens: &str| {
+        bench.ok("rasft-eval", &["run", "--model", &model, "--bench", &bench_arg, "--max-new-tokens", tokens])
+    };
+    let (cut, whole) = (format!("cut={}", run("1")), format!("whole={}", run("160")));
+    let out = bench.path("page.html").display().to_string();
+    let ran = bench.run("rasft-eval", &["report", "--runs", &cut, &whole, "--out", &out]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let lines: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("b ")).collect();
+    assert!(lines.len() == 2 && lines[0].contains("cut") && lines[1].contains("whole"), "{}", ran.stderr);
+    // The Jeffreys interval of 0 of 3.
+    assert!(lines[0].contains("0.0–53.6"), "{}", lines[0]);
+    assert!(ran.stderr.contains("− cut") && lines[1].contains(" … "), "{}", ran.stderr);
+    let page = std::fs::read_to_string(bench.path("page.html")).expect("the page");
+    assert!(page.contains("against the first") && page.contains("53.6"), "{page}");
+}
+
+#[test]
+fn a_miss_says_which_field_of_the_key_changed() {
+    let bench = Bench::new();
+    let import = |rows: &'static str| ["synthetic", "--rows", rows, "--levels", "1..2"];
+    let explain = |more: &[&str], rows: &'static str| {
+        bench.run("rasft-store", &[&["explain"], more, &["--", "rasft-import"], &import(rows)[..]].concat())
+    };
+    let none = explain(&[], "3");
+    assert!(none.code == 0 && none.stdout.contains("not there") && none.stdout.contains("no other"), "{none:?}");
+    bench.ok("rasft-import", &import("3"));
+    let there = explain(&[], "3");
+    assert!(there.code == 0 && there.stdout.contains(": there, "), "{there:?}");
+    let missed = explain(&[], "4");
+    assert!(missed.stdout.contains("not there") && missed.stdout.contains("rows: 3 → 4"), "{missed:?}");
+    assert_eq!(bench.run("rasft-store", &["ls", "--json"]).json().as_array().map(Vec::len), Some(1), "nothing was run");
+    let object = explain(&["--json"], "4").json();
+    let differences = object["summary"]["nearest"]["differences"].as_array().expect("differences").clone();
+    assert!(differences.iter().any(|d| d["before"] == 3 && d["now"] == 4), "{object}");
+    // Of a result that is there, by path and by the beginning of its key.
+    let later = bench.ok("rasft-import", &import("4"));
+    let key = later.rsplit('/').next().expect("a key");
+    for what in [later.as_str(), &key[..12]] {
+        let ran = bench.run("rasft-store", &["explain", what]);
+        assert!(ran.code == 0 && ran.stdout.contains("rows: 3 → 4"), "{what}: {ran:?}");
+    }
+    for (args, says) in [
+        (&["explain"][..], "WHAT"),
+        (&["explain", "--", "rm", "-rf"], "rasft-rollout"),
+        (&["explain", "--", "rasft-import", "gsm9k"], "cannot say"),
+    ] {
+        let ran = bench.run("rasft-store", args);
+        assert!(ran.code == 2 && ran.stderr.contains(says), "{args:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn lineage_prints_ids_that_show_takes() {
+    let bench = Bench::new();
+    let p = bench.problems(2);
+    let model = quickstart_model().display().to_string();
+    let m = bench.ok("rasft-score", &["mixture", "--for", "sft", "--problems", &p, "--model", &model]);
+    let tree = bench.run("rasft-store", &["lineage", &m]);
+    let problems = tree.stdout.lines().find(|line| line.contains("problems ←")).expect("the problems");
+    let id = problems.split_whitespace().nth(3).expect("an id");
+    let shown = bench.run("rasft-store", &["show", id]).json();
+    assert_eq!(shown["manifest"]["schema"].as_str(), Some("problems"), "{id}: {shown}");
+}
+
+/// Verdicts of some parts do not pass for verdicts of all.
+#[test]
+fn verdicts_of_a_part_of_the_rollouts_say_so() {
+    let bench = Bench::new();
+    let p = bench.problems(5);
+    let model = quickstart_model().display().to_string();
+    let rollout = |more: &[&str]| {
+        let base = ["--problems", &p, "--model", &model, "--n", "1", "--max-new-tokens", "4"];
+        bench.ok("rasft-rollout", &[&base[..], more].concat())
+    };
+    let verify = |rollouts: &str| {
+        let ran = bench.run("rasft-verify", &["--rollouts", rollouts, "--problems", &p]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran.stderr
+    };
+    let part = rollout(&["--shard", "1/3"]);
+    for _ in 0..2 {
+        // The second time from the store.
+        let said = verify(&part);
+        assert!(said.contains("only part 1 of 3") && said.contains("warning: of only part 1 of 3"), "{said}");
+    }
+    let whole = rollout(&["--shards", "3"]);
+    assert!(!verify(&whole).contains("part"), "all parts are there");
+    let some = bench.path("some");
+    std::fs::create_dir(&some).expect("folder");
+    for name in ["part-00000.parquet", "part-00002.parquet"] {
+        std::fs::copy(std::path::Path::new(&whole).join(name), some.join(name)).expect("copy");
+    }
+    let said = verify(&some.display().to_string());
+    assert!(said.contains("2 of 3 parts or more; not there: 1"), "{said}");
+    let one = some.join("part-00002.parquet").display().to_string();
+    assert!(verify(&one).contains("only one of the 2 parts in its folder"));
 }

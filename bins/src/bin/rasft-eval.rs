@@ -25,6 +25,7 @@ fn main() -> ExitCode {
                 let out = session.common.out.clone().unwrap_or_else(|| PathBuf::from("report.html"));
                 let runs = session.layer(args, "eval")?.resolve()?;
                 let summary = eval_report::run(&runs, seed, &out, ctx.dry_run)?;
+                session.note(&summaries::report(&summary));
                 return session.report_file("report", &out, summary);
             }
         };

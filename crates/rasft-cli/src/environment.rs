@@ -53,3 +53,9 @@ pub fn secret(name: &str) -> Result<Secret, Failure> {
 pub fn host() -> Option<String> {
     std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|s| s.trim().to_owned())
 }
+
+/// A program by its name: the one beside the running one if there is such, else whatever the shell would find.
+pub fn sibling(program: &str) -> PathBuf {
+    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(program)));
+    beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(program))
+}

@@ -9,6 +9,7 @@ pub mod common;
 pub mod config;
 pub mod environment;
 pub mod experiment;
+pub mod explain;
 pub mod failure;
 pub mod generated;
 pub mod logging;

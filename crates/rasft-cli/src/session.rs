@@ -171,7 +171,7 @@ impl Session {
                 outputs.hits + outputs.misses,
                 summaries::left(outputs)
             ));
-            self.note(&summaries::nearest(outputs));
+            self.note(&summaries::nearest(&outputs.summary));
             return output::outputs(outputs, &outputs.path, as_json);
         }
         let shown: PathBuf = match (&self.common.out, &outputs.entry) {

@@ -3,7 +3,7 @@
 use crate::args::store::{StoreCli, StoreCommand};
 use crate::config::ConfigFile;
 use crate::failure::exit_code;
-use crate::{Failure, Session, experiment, output, tables};
+use crate::{Failure, Session, experiment, explain, output, tables};
 use rasft_stages::Error;
 use rasft_store::{LineageNode, Store, StoreError};
 use serde::Serialize;
@@ -11,8 +11,10 @@ use std::path::Path;
 
 /// Runs one command.
 pub fn run(session: &Session, cli: &StoreCli) -> Result<(), Failure> {
-    if let StoreCommand::Config { file, key, default } = &cli.command {
-        return config(file, key.as_deref(), default.as_deref());
+    match &cli.command {
+        StoreCommand::Config { file, key, default } => return config(file, key.as_deref(), default.as_deref()),
+        StoreCommand::Explain { command, .. } if !command.is_empty() => return explain::command(session, command),
+        _ => {}
     }
     let store = session.store()?;
     let json = session.common.json.unwrap_or(false);
@@ -23,6 +25,10 @@ pub fn run(session: &Session, cli: &StoreCli) -> Result<(), Failure> {
             print_json(&serde_json::json!({
                 "path": details.entry.path, "manifest": details.entry.manifest, "key_params": details.params,
             }))
+        }
+        StoreCommand::Explain { what, other, .. } => {
+            let what = what.as_deref().unwrap_or_default();
+            explain::entry(&checked(store.explain_entry(what, other.as_deref()))?, json)
         }
         StoreCommand::Verify => verify(&store, json),
         StoreCommand::Lineage { what } => lineage(&checked(store.lineage(what))?, json),

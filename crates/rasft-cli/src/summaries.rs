@@ -56,9 +56,9 @@ pub fn left(outputs: &Outputs) -> String {
     }
 }
 
-/// Why a dry run would compute: the nearest result in the store and the fields in which it differs.
-pub fn nearest(outputs: &Outputs) -> String {
-    let nearest = &outputs.summary["nearest"];
+/// Why a look-up missed, from the `nearest` of what was found: the nearest result in the store and the fields in which it differs.
+pub fn nearest(found: &Value) -> String {
+    let nearest = &found["nearest"];
     let Some(key) = nearest["key"].as_str() else { return String::new() };
     let differences = nearest["differences"].as_array().map(Vec::as_slice).unwrap_or_default();
     let line = |d: &Value| {
@@ -140,6 +140,9 @@ pub fn verify(outputs: &Outputs) -> String {
         let (samples, correct) = (count(s, "samples"), count(s, "correct"));
         let mut lines =
             vec![format!("{correct} correct ({}); outcomes: {}", percent(correct, samples), counts(&s["outcomes"]))];
+        if let Some(part) = s["rollouts_part"].as_str() {
+            lines.push(format!("warning: of {part}: {samples} rollouts"));
+        }
         if !s["usable"].is_null() {
             let usable = count(s, "usable");
             lines.push(format!(
@@ -266,6 +269,34 @@ fn comparisons(rows: &Value) -> String {
     };
     let rows: Vec<Vec<String>> = rows.as_array().into_iter().flatten().map(row).collect();
     render(&["bench", "compared", "from %", "to %", "difference", "95 % interval", "p", "problems"], &rows)
+}
+
+/// `rasft-eval report`: every run's accuracy, and its difference from the first.
+pub fn report(summary: &Value) -> String {
+    let text = |v: &Value, key: &str| v[key].as_str().unwrap_or_default().to_owned();
+    let row = |line: &Value| {
+        let (accuracy, against) = (&line["accuracy"], &line["against"]);
+        let signed = |key: &str| format!("{:+.1}", 100.0 * number(against, key));
+        let (difference, interval) = match against {
+            Value::Null => (String::new(), String::new()),
+            _ => (signed("difference"), format!("{} … {}", signed("ci_low"), signed("ci_high"))),
+        };
+        vec![
+            text(line, "bench"),
+            text(line, "run"),
+            text(accuracy, "metric"),
+            in_percent(accuracy, "value"),
+            format!("{}–{}", in_percent(accuracy, "ci_low"), in_percent(accuracy, "ci_high")),
+            difference,
+            interval,
+            count(accuracy, "n_problems").to_string(),
+        ]
+    };
+    let lines = summary["side_by_side"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let Some(first) = lines.first() else { return String::new() };
+    let difference = format!("− {}", text(first, "run"));
+    let header = ["bench", "run", "metric", "value %", "95 % interval", &difference, "95 % interval", "problems"];
+    render(&header, &lines.iter().map(row).collect::<Vec<_>>())
 }
 
 fn in_percent(v: &Value, key: &str) -> String {

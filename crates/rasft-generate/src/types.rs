@@ -35,6 +35,22 @@ pub struct Completion {
     pub error: Option<String>,
 }
 
+impl Completion {
+    /// That of a sample that cannot be generated.
+    #[must_use]
+    pub fn failed(request: usize, sample_index: u32, why: String) -> Self {
+        Self {
+            request,
+            sample_index,
+            token_ids: Vec::new(),
+            token_logprobs: Vec::new(),
+            text: String::new(),
+            finish_reason: FinishReason::Error,
+            error: Some(why),
+        }
+    }
+}
+
 /// What changes speed and memory, never a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineOptions {

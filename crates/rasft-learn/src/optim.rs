@@ -63,7 +63,7 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// Zero moments for parameters of these sizes.
+    /// Zero moments for parameters of these sizes. The system has not yet given memory for them: the first update takes it.
     pub fn new(sizes: &[usize], params: AdamWParams) -> Self {
         let zeros = || sizes.iter().map(|n| vec![0.0; *n]).collect();
         Self { params, step: 0, exp_avg: zeros(), exp_avg_sq: zeros() }
@@ -94,6 +94,7 @@ impl AdamW {
         scale: f64,
         lr: f64,
     ) -> Result<(), LearnError> {
+        let first = self.step == 0;
         self.step += 1;
         let t = i32::try_from(self.step).unwrap_or(i32::MAX);
         let p = self.params;
@@ -101,6 +102,7 @@ impl AdamW {
             let decay = if p.no_decay_norms && is_norm_or_bias(name) { 0.0 } else { p.weight_decay };
             let update = Update {
                 grad: &grads[i],
+                first,
                 moments: Mutex::new((&mut self.exp_avg[i], &mut self.exp_avg_sq[i])),
                 scale: scale as f32,
                 keep: (1.0 - lr * decay) as f32,
@@ -131,6 +133,8 @@ fn is_norm_or_bias(name: &str) -> bool {
 /// The update of one parameter.
 struct Update<'a> {
     grad: &'a [f32],
+    /// The moments are zero.
+    first: bool,
     moments: Mutex<(&'a mut Vec<f32>, &'a mut Vec<f32>)>,
     scale: f32,
     keep: f32,
@@ -173,6 +177,12 @@ impl Update<'_> {
     }
 
     fn chunk(&self, theta: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) {
+        if self.first {
+            // Written before they are read: a read of memory that was never written costs the system a page of zeros first
+            // and the page itself at the write that follows, with every other thread interrupted in between.
+            m.fill(0.0);
+            v.fill(0.0);
+        }
         for (((theta, g), m), v) in theta.iter_mut().zip(grad).zip(m).zip(v) {
             let g = g * self.scale;
             *theta *= self.keep;

@@ -31,6 +31,8 @@ const SINGLE: &str = "model.safetensors";
 pub struct ModelDir {
     path: PathBuf,
     weights: Vec<PathBuf>,
+    /// Weights in a format that is not read here, for the identity of a policy that runs elsewhere.
+    unread: Vec<PathBuf>,
     indexed: bool,
     gguf: Option<PathBuf>,
     adapter: Option<(Adapter, PathBuf)>,
@@ -61,17 +63,29 @@ impl ModelDir {
             let hint = "give a directory with config.json, tokenizer.json and model.safetensors";
             return Err(ModelError::bad_file(path, detail, hint));
         }
-        Ok(Self { path: path.to_path_buf(), weights: Vec::new(), indexed: false, gguf: None, adapter: None })
+        Ok(Self {
+            path: path.to_path_buf(),
+            weights: Vec::new(),
+            unread: Vec::new(),
+            indexed: false,
+            gguf: None,
+            adapter: None,
+        })
     }
 
-    /// As [`ModelDir::open_tokenizer_only`], with the weights if all of them are there.
+    /// As [`ModelDir::open_tokenizer_only`], with the weights if all of them are there; without safetensors, pickled ones
+    /// (`*.bin`) count in the identity, though nothing here reads them.
     ///
     /// # Errors
-    /// The path is no directory.
+    /// The path is no directory, or cannot be listed.
     pub fn open_with_weights_at_hand(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         let bare = Self::open_tokenizer_only(path)?;
         let mut found = bare.clone();
-        Ok(if found.find_weights().is_ok() { found } else { bare })
+        if found.find_weights().is_ok() {
+            return Ok(found);
+        }
+        let unread = bare.pickled()?;
+        Ok(Self { unread, ..bare })
     }
 
     /// A GGUF file with the directory that [`crate::gguf::write_side_files`] has filled from it.
@@ -204,6 +218,10 @@ impl ModelDir {
             let name = path.strip_prefix(self.base_path()).unwrap_or(path).to_string_lossy().into_owned();
             files.push((name, path.clone()));
         }
+        files.extend(self.unread.iter().map(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (name, path.clone())
+        }));
         files.extend(self.gguf.iter().map(|path| ("model.gguf".to_owned(), path.clone())));
         if let Some(adapter) = self.adapter() {
             files.extend([ADAPTER_CONFIG, ADAPTER_WEIGHTS].map(|name| (name.to_owned(), adapter.path.join(name))));
@@ -218,6 +236,19 @@ impl ModelDir {
             needed_for: needed_for.into(),
             hint: hint.into(),
         })
+    }
+
+    /// Files of weights that another program would load, sorted.
+    fn pickled(&self) -> Result<Vec<PathBuf>, ModelError> {
+        let listed = std::fs::read_dir(&self.path).map_err(ModelError::io(&self.path))?;
+        let paths = listed.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>();
+        let mut files: Vec<PathBuf> = paths
+            .map_err(ModelError::io(&self.path))?
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|e| e == "bin") && path.is_file())
+            .collect();
+        files.sort();
+        Ok(files)
     }
 
     fn find_weights(&mut self) -> Result<(), ModelError> {

@@ -36,6 +36,17 @@ struct Section {
     comparisons: Vec<EvalComparisonRow>,
 }
 
+/// One run on one benchmark in the table that begins the page: accuracy, and what it is against the first run.
+#[derive(Debug, Serialize)]
+struct Line {
+    bench: String,
+    run: String,
+    /// Accuracy with its interval.
+    accuracy: EvalSummaryRow,
+    /// The paired comparison; none for the first run, and for one on other problems.
+    against: Option<EvalComparisonRow>,
+}
+
 /// Writes the page to `out`, whole or not at all, and says what is on it; a dry run writes nothing.
 ///
 /// # Errors
@@ -53,13 +64,14 @@ pub fn run(runs: &[(String, PathBuf)], seed: u64, out: &Path, dry_run: bool) -> 
     benches.sort();
     benches.dedup();
     let sections = benches.into_iter().map(|bench| section(bench, &opened, seed)).collect::<Vec<_>>();
-    let page = render(&sections)?;
+    let lines: Vec<Line> = sections.iter().flat_map(lines).collect();
+    let page = render(&sections, &lines)?;
     if !dry_run {
         write_atomic(out, page.as_bytes()).map_err(|e| Error::runtime(e.to_string()))?;
     }
     let names: Vec<&String> = runs.iter().map(|(name, _)| name).collect();
     let benches: Vec<&String> = sections.iter().map(|s| &s.bench).collect();
-    Ok(serde_json::json!({ "runs": names, "benches": benches }))
+    Ok(serde_json::json!({ "runs": names, "benches": benches, "side_by_side": eval_run::to_json(&lines)? }))
 }
 
 type Opened = (String, eval_compare::Accuracies, Vec<EvalSummaryRow>);
@@ -87,6 +99,16 @@ fn section(bench: &str, opened: &[Opened], seed: u64) -> Section {
     Section { bench: bench.to_owned(), n_problems, panels, comparisons }
 }
 
+/// A benchmark's lines: its average over samples, run by run.
+fn lines(section: &Section) -> Vec<Line> {
+    let line = |panel: &Panel| {
+        let accuracy = panel.figures.iter().find(|figure| figure.metric.starts_with("avg@"))?.clone();
+        let against = section.comparisons.iter().find(|c| c.model == panel.run).cloned();
+        Some(Line { bench: section.bench.clone(), run: panel.run.clone(), accuracy, against })
+    };
+    section.panels.iter().filter_map(line).collect()
+}
+
 /// Bin 0 holds problems that were never solved; bin i those with a share in ((i−1)/10, i/10].
 fn histogram<'a>(accuracies: impl Iterator<Item = &'a f64>) -> Vec<f64> {
     let mut counts = vec![0.0; BINS + 1];
@@ -98,16 +120,16 @@ fn histogram<'a>(accuracies: impl Iterator<Item = &'a f64>) -> Vec<f64> {
     counts.into_iter().map(|count| count / n.max(1.0)).collect()
 }
 
-fn render(sections: &[Section]) -> Result<String, Error> {
+fn render(sections: &[Section], lines: &[Line]) -> Result<String, Error> {
     let mut environment = Environment::new();
     // Names come from users and model directories: everything is escaped.
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_filter("percent", |value: f64| format!("{:.1}", 100.0 * value));
     environment.add_filter("signed", |value: f64| format!("{:+.1}", 100.0 * value));
     environment.add_filter("p", |value: f64| format!("{value:.4}"));
-    let page = environment
-        .template_from_str(TEMPLATE)
-        .and_then(|t| t.render(context! { sections => Value::from(Serde(sections)) }));
+    let page = environment.template_from_str(TEMPLATE).and_then(|t| {
+        t.render(context! { sections => Value::from(Serde(sections)), lines => Value::from(Serde(lines)) })
+    });
     page.map_err(|e| Error::runtime(format!("cannot render the report: {e:#}")))
 }
 
@@ -122,7 +144,7 @@ mod tests {
         let panel =
             Panel { run: "<script>".into(), model_id: String::new(), figures: Vec::new(), histogram: vec![1.0] };
         let section = Section { bench: "a & b".into(), n_problems: 1, panels: vec![panel], comparisons: Vec::new() };
-        let page = render(&[section]).expect("the template renders");
+        let page = render(&[section], &[]).expect("the template renders");
         assert!(page.contains("&lt;script&gt;") && page.contains("a &amp; b") && !page.contains("<script>"), "{page}");
     }
 }

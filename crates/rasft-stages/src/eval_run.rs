@@ -6,8 +6,8 @@
 use crate::frames::group_rows;
 use crate::job::Job;
 use crate::params::Batch;
-use crate::parts::{Parts, Tally};
-use crate::produce::{Product, produce};
+use crate::parts::{Parts, Tally, produce_sampled};
+use crate::produce::Product;
 use crate::prompt::PromptParams;
 use crate::sample::{Completer, Sampler, Samples, Setting};
 use crate::source::Source;
@@ -24,7 +24,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 const STAGE: &str = "eval";
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// The summary table beside the samples.
 pub const SUMMARY_FILE: &str = "eval_summary.parquet";
 /// The field of a part's summary that says which part it is.
@@ -90,20 +90,11 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     let sampler = Sampler::new(ctx, &source, setting)?;
     let inside = Parts::name(ctx, &mut job);
     let work = || Work::new(ctx, &sampler, &benches, params);
-    let mut done = None;
     let make = |dir: &Path, key: &str| {
         let mut completer = source.completer(served, prompt, params.device.as_deref(), params.batch)?;
-        let (product, tally) = work()?.make(&mut *completer, &ks, params.seed, dir, [key, &inside])?;
-        done = Some(tally);
-        Ok(product)
+        work()?.make(&mut *completer, &ks, params.seed, dir, [key, &inside])
     };
-    let mut outputs = produce(ctx, &job, make)?;
-    match (done, &outputs.entry) {
-        (Some(tally), _) => tally.enter(&mut outputs),
-        (None, None) => work()?.left()?.enter(&mut outputs),
-        (None, Some(entry)) => outputs.hits = entry.manifest.shards.len(),
-    }
-    Ok(outputs)
+    produce_sampled(ctx, &job, make, || work()?.left())
 }
 
 /// The problems of one run, bench by bench.
@@ -251,7 +242,8 @@ fn summarise(dir: &Path, key: &str, data: &DataSet, ks: &[u32], seed: u64) -> Re
     Ok((figures, vec![FileInfo { file: info.file, bytes: info.bytes, blake3: info.blake3 }]))
 }
 
-fn to_json(rows: &[EvalSummaryRow]) -> Result<Value, Error> {
+/// Rows for a summary.
+pub(crate) fn to_json(rows: &[impl Serialize]) -> Result<Value, Error> {
     serde_json::to_value(rows).map_err(|e| Error::runtime(format!("cannot write the summary: {e}")))
 }
 
@@ -285,7 +277,7 @@ fn figures(
         named.push((format!("maj@{n}"), scores.iter().map(metrics::majority).collect()));
     }
     let row = |(metric, values): (String, Vec<f64>)| {
-        let interval = metrics::bootstrap_mean(&values, metrics::RESAMPLES, seed);
+        let interval = metrics::bootstrap_rate(&values, metrics::RESAMPLES, seed);
         EvalSummaryRow {
             bench: bench.to_owned(),
             model_id: model_id.to_owned(),

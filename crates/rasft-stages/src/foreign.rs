@@ -5,6 +5,7 @@
 
 use crate::{Ctx, Error, Progress};
 use rasft_data::{FileInfo, Manifest, hash_file};
+use rasft_fs::FileLock;
 use rasft_model::{ModelDir, gguf};
 use rasft_remote::hub::{self, HubModel, Watch};
 use rasft_store::{KeyParams, Staging};
@@ -31,11 +32,11 @@ pub fn local<'a>(path: &'a Path, ctx: &Ctx) -> Result<Cow<'a, Path>, Error> {
     }
 }
 
-/// A GGUF file as a model directory.
+/// A GGUF file as a model directory, which `gc` leaves alone until the lock is dropped.
 ///
 /// # Errors
 /// The file is damaged, or holds a model or a tokenizer that this toolkit cannot run.
-pub fn open_gguf(path: &Path, ctx: &Ctx) -> Result<ModelDir, Error> {
+pub fn open_gguf(path: &Path, ctx: &Ctx) -> Result<(ModelDir, FileLock), Error> {
     if !path.is_file() {
         return Err(Error::bad_input(format!("{}: no such file\nhint: give a .gguf file as --model", path.display())));
     }
@@ -51,8 +52,9 @@ pub fn open_gguf(path: &Path, ctx: &Ctx) -> Result<ModelDir, Error> {
         }
         Ok(Manifest { schema: "model_text".into(), version: 1, files, ..Manifest::default() })
     };
+    let held = ctx.store.in_use(GGUF_PLACE)?;
     let (entry, _) = ctx.store.get_or_make(GGUF_PLACE, &key, make)?;
-    Ok(ModelDir::open_gguf(path, &entry.path)?)
+    Ok((ModelDir::open_gguf(path, &entry.path)?, held))
 }
 
 /// Shows a download as progress, and ends it when the user wants to stop.

@@ -102,11 +102,11 @@ fn check_one_to_one(joined: &DataFrame, rollouts: &[Rollout], path: &Path) -> Re
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use rasft_types::{FinishReason, Method, Outcome};
 
-    fn rollout(id: &str, problem: &str, sample: u32) -> Rollout {
+    pub(crate) fn rollout(id: &str, problem: &str, sample: u32) -> Rollout {
         Rollout {
             rollout_id: id.into(),
             problem_id: problem.into(),
@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    fn verdict(id: &str) -> Verdict {
+    pub(crate) fn verdict(id: &str) -> Verdict {
         Verdict {
             rollout_id: id.into(),
             problem_id: String::new(),

@@ -4,8 +4,9 @@
 //! result without its division.
 
 use crate::job::Job;
+use crate::produce::{Product, produce};
 use crate::{Ctx, Error, Outputs};
-use rasft_data::{ShardInfo, ShardWriter, Table, part_name};
+use rasft_data::{DataSet, ShardInfo, ShardWriter, Table, part_name};
 use serde_json::json;
 use std::ops::Range;
 use std::path::Path;
@@ -82,6 +83,60 @@ impl Parts {
         }
         Ok(shards)
     }
+}
+
+/// What is missing of a data set made in parts, in words: it is the result of one `--shard`, one file of several, or a
+/// directory in which a part before the last is not there. Parts behind the last leave no trace.
+pub fn missing(data: &DataSet) -> Option<String> {
+    if let Some(manifest) = data.manifest() {
+        let number = |name: &str| manifest.params[name].as_u64();
+        let (index, of) = (number("only_shard")?, number("shards")?);
+        return (of > 1).then(|| format!("only part {index} of {of} (--shard {index}/{of})"));
+    }
+    let path = data.path();
+    let names: Vec<String> = if path.is_file() {
+        vec![path.file_name()?.to_string_lossy().into_owned()]
+    } else {
+        data.shards().iter().filter_map(|shard| Some(shard.path.file_name()?.to_string_lossy().into_owned())).collect()
+    };
+    let there: Option<Vec<usize>> = names.iter().map(|name| part_index(name)).collect();
+    let there = there?;
+    if path.is_file() {
+        let beside = std::fs::read_dir(path.parent()?).ok()?;
+        let parts = beside.flatten().filter_map(|entry| part_index(&entry.file_name().to_string_lossy())).count();
+        return (parts > 1).then(|| format!("only one of the {parts} parts in its folder"));
+    }
+    let last = there.iter().max()?;
+    let absent: Vec<String> = (0..*last).filter(|i| !there.contains(i)).map(|i| i.to_string()).collect();
+    (!absent.is_empty())
+        .then(|| format!("{} of {} parts or more; not there: {}", there.len(), last + 1, absent.join(", ")))
+}
+
+/// The number of a file that [`part_name`] named.
+fn part_index(name: &str) -> Option<usize> {
+    let index = name.strip_prefix("part-")?.strip_suffix(".parquet")?.parse().ok()?;
+    (part_name(index) == name).then_some(index)
+}
+
+/// [`produce`] for a stage that samples; `left` is asked in a dry run that misses.
+pub fn produce_sampled(
+    ctx: &Ctx,
+    job: &Job,
+    make: impl FnOnce(&Path, &str) -> Result<(Product, Tally), Error>,
+    left: impl FnOnce() -> Result<Tally, Error>,
+) -> Result<Outputs, Error> {
+    let mut done = None;
+    let mut outputs = produce(ctx, job, |dir, key| {
+        let (product, tally) = make(dir, key)?;
+        done = Some(tally);
+        Ok(product)
+    })?;
+    match (done, &outputs.entry) {
+        (Some(tally), _) => tally.enter(&mut outputs),
+        (None, None) => left()?.enter(&mut outputs),
+        (None, Some(entry)) => outputs.hits = entry.manifest.shards.len(),
+    }
+    Ok(outputs)
 }
 
 /// Samples and parts of a run: found, and made or left to make.

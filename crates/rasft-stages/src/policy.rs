@@ -4,6 +4,7 @@ use crate::adapter::open_adapter;
 use crate::{Ctx, Error, foreign};
 use candle_core::Device;
 use rasft_data::{DataError, MANIFEST_FILE, Manifest, hash_file};
+use rasft_fs::FileLock;
 use rasft_model::{Decoder, LoadOptions, ModelDir, ModelError, gguf};
 use rasft_store::Store;
 use serde::Serializer;
@@ -14,6 +15,8 @@ pub struct Policy {
     dir: ModelDir,
     id: String,
     input_hash: String,
+    /// Keeps files that lie in the store from `gc`.
+    _held: Option<FileLock>,
 }
 
 impl Policy {
@@ -36,7 +39,8 @@ impl Policy {
     fn opened(path: &Path, ctx: &Ctx, directory: fn(&Path) -> Result<ModelDir, ModelError>) -> Result<Self, Error> {
         let path = &foreign::local(path, ctx)?;
         if gguf::is_gguf(path) {
-            return Self::identify(foreign::open_gguf(path, ctx)?, path, ctx.store);
+            let (dir, held) = foreign::open_gguf(path, ctx)?;
+            return Ok(Self { _held: Some(held), ..Self::identify(dir, path, ctx.store)? });
         }
         match open_adapter(path, ctx)? {
             Some(adapter) => Ok(adapter),
@@ -49,7 +53,7 @@ impl Policy {
         // A checkpoint of ours is an input by its manifest, so that lineage finds what made it.
         let own = path.join(MANIFEST_FILE).exists();
         let input_hash = if own { store.input_ref(path)?.hash } else { id.clone() };
-        Ok(Self { dir, id, input_hash })
+        Ok(Self { dir, id, input_hash, _held: None })
     }
 
     /// blake3 over names and contents of the model's files, 64 hex digits: the `policy_id` and `model_id` of the tables.

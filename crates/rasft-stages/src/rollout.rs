@@ -3,8 +3,8 @@
 use crate::adaptive::{self, Adaptive, Decided};
 use crate::job::Job;
 use crate::params::Batch;
-use crate::parts::{Parts, Tally};
-use crate::produce::{Product, produce};
+use crate::parts::{Parts, Tally, produce_sampled};
+use crate::produce::Product;
 use crate::prompt::PromptParams;
 use crate::sample::{Completer, Sampler, Samples, Setting};
 use crate::source::Source;
@@ -81,20 +81,11 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     let sampler = Sampler::new(ctx, &source, setting)?;
     let inside = Parts::name(ctx, &mut job);
     let work = || Work::new(ctx, params, &sampler, selected(problems.read_all()?, select.as_ref())?);
-    let mut done = None;
     let make = |dir: &Path, _: &str| {
         let mut completer = source.completer(served, prompt, params.device.as_deref(), params.batch)?;
-        let (product, tally) = work()?.make(&mut *completer, dir, &inside)?;
-        done = Some(tally);
-        Ok(product)
+        work()?.make(&mut *completer, dir, &inside)
     };
-    let mut outputs = produce(ctx, &job, make)?;
-    match (done, &outputs.entry) {
-        (Some(tally), _) => tally.enter(&mut outputs),
-        (None, None) => work()?.left()?.enter(&mut outputs),
-        (None, Some(entry)) => outputs.hits = entry.manifest.shards.len(),
-    }
-    Ok(outputs)
+    produce_sampled(ctx, &job, make, || work()?.left())
 }
 
 /// The problems of one run.

@@ -269,15 +269,7 @@ impl Served<'_> {
 
 fn no_room(request: usize, sample_index: u32, asked: &Request) -> Completion {
     let n = asked.prompt_ids.len();
-    Completion {
-        request,
-        sample_index,
-        token_ids: Vec::new(),
-        token_logprobs: Vec::new(),
-        text: String::new(),
-        finish_reason: FinishReason::Error,
-        error: Some(format!("the prompt of {n} tokens leaves no room for a completion")),
-    }
+    Completion::failed(request, sample_index, format!("the prompt of {n} tokens leaves no room for a completion"))
 }
 
 /// Turns samples into completions.

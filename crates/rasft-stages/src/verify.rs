@@ -3,7 +3,7 @@
 use crate::frames::group_rows;
 use crate::job::Job;
 use crate::produce::{Mapping, Product, map_shards, produce};
-use crate::{Ctx, Error, Outputs, check};
+use crate::{Ctx, Error, Outputs, check, parts};
 use rasft_data::{DataSet, PairRow, hash128};
 use rasft_types::{JudgedPair, Problem, Rollout, Verdict};
 use rasft_verify::{JudgeParams, judge_group, judge_pair, n_tokens};
@@ -96,7 +96,16 @@ fn run_rollouts(
         }
         Ok(summary)
     };
-    map_shards(ctx, &mut job, &mapping, compute, summarise)
+    let mut outputs = map_shards(ctx, &mut job, &mapping, compute, summarise)?;
+    if let Some(part) = parts::missing(&rollouts) {
+        tracing::warn!(
+            "{}: {part}: the verdicts are of these rollouts alone; the same `rasft-rollout` without --shard puts all parts together",
+            rollouts.path().display()
+        );
+        // About this run's input, whatever the store held.
+        outputs.summary["rollouts_part"] = part.into();
+    }
+    Ok(outputs)
 }
 
 fn groups(rollouts: &DataSet, problems: &DataSet) -> Result<Vec<Group>, Error> {

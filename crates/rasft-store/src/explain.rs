@@ -4,7 +4,9 @@ use crate::error::StoreError;
 use crate::key::{Key, KeyParams};
 use crate::store::Store;
 use serde_json::Value;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::SystemTime;
 
 /// One field that two keys do not share.
@@ -23,7 +25,7 @@ pub struct Difference {
 pub struct Nearest {
     /// Its key.
     pub key: Key,
-    /// Fewest first among all entries; never empty.
+    /// In alphabetical order; empty only for an entry compared with itself.
     pub differences: Vec<Difference>,
 }
 
@@ -40,6 +42,17 @@ pub struct Explanation {
     pub nearest: Option<Nearest>,
 }
 
+/// What an entry has that others have not.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Explained {
+    /// Its place.
+    pub place: String,
+    /// Its key.
+    pub key: Key,
+    /// The entry it was compared with; none for the first of its place.
+    pub nearest: Option<Nearest>,
+}
+
 impl Store {
     /// Says whether `params` has an entry and, if not, which fields of the nearest one differ.
     ///
@@ -48,20 +61,59 @@ impl Store {
     pub fn explain(&self, place: &str, params: &KeyParams) -> Result<Explanation, StoreError> {
         let key = params.key();
         let hit = self.entry_path(place, &key)?.is_dir();
-        let keys = self.keys(place)?;
-        let mut best: Option<((usize, std::cmp::Reverse<SystemTime>), Nearest)> = None;
-        for other in keys.iter().filter(|_| !hit) {
+        let n_entries = self.keys(place)?.len();
+        let nearest = if hit { None } else { self.nearest(place, params, None)? };
+        Ok(Explanation { key, hit, n_entries, nearest })
+    }
+
+    /// Why an entry had to be made: the fields in which it differs from the nearest that was there before, or from `other`.
+    ///
+    /// # Errors
+    /// When `what` or `other` names no entry or a damaged one, or the store cannot be listed.
+    pub fn explain_entry(&self, what: &str, other: Option<&str>) -> Result<Explained, StoreError> {
+        let (place, key) = self.find(what)?;
+        let params = |place: &str, key: &Key| KeyParams::read(&self.entry_path(place, key)?.join(crate::KEY_FILE), key);
+        let now = params(&place, &key)?;
+        let nearest = match other {
+            Some(other) => {
+                let (place, key) = self.find(other)?;
+                let differences = differences(&params(&place, &key)?, &now);
+                Some(Nearest { key, differences })
+            }
+            None => self.nearest(&place, &now, Some(made(&self.entry_path(&place, &key)?)))?,
+        };
+        Ok(Explained { place, key, nearest })
+    }
+
+    /// The entry that differs least from `params` among those made no later than `until`.
+    fn nearest(
+        &self,
+        place: &str,
+        params: &KeyParams,
+        until: Option<SystemTime>,
+    ) -> Result<Option<Nearest>, StoreError> {
+        let own = params.key();
+        let mut best: Option<((usize, Reverse<SystemTime>), Nearest)> = None;
+        for other in self.keys(place)?.iter().filter(|key| **key != own) {
             let path = self.entry_path(place, other)?;
             let Ok(before) = KeyParams::read(&path.join(crate::KEY_FILE), other) else { continue };
-            let made = std::fs::metadata(&path).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+            let made = made(&path);
+            if until.is_some_and(|until| made > until) {
+                continue;
+            }
             let differences = differences(&before, params);
-            let rank = (differences.len(), std::cmp::Reverse(made));
+            let rank = (differences.len(), Reverse(made));
             if best.as_ref().is_none_or(|(found, _)| rank < *found) {
                 best = Some((rank, Nearest { key: other.clone(), differences }));
             }
         }
-        Ok(Explanation { key, hit, n_entries: keys.len(), nearest: best.map(|(_, nearest)| nearest) })
+        Ok(best.map(|(_, nearest)| nearest))
     }
+}
+
+/// When an entry appeared.
+fn made(path: &Path) -> SystemTime {
+    std::fs::metadata(path).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 fn differences(before: &KeyParams, now: &KeyParams) -> Vec<Difference> {

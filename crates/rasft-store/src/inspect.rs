@@ -76,7 +76,8 @@ impl Store {
         Ok(all)
     }
 
-    /// The entry behind a data set's path, an entry's path, or the beginning of a key.
+    /// The entry behind a data set's path, an entry's path, or the beginning of a key or of a content hash, which is what
+    /// `lineage` prints.
     ///
     /// # Errors
     /// None or several fit, or the entry is damaged.
@@ -144,7 +145,7 @@ impl Store {
         Ok(directories(&self.root().join(place))?.iter().filter_map(|name| Key::parse(name).ok()).collect())
     }
 
-    /// Place and key behind a path or the beginning of a key.
+    /// Place and key behind a path or the beginning of a key; what begins no key may begin a content hash.
     pub(crate) fn find(&self, what: &str) -> Result<(String, Key), StoreError> {
         let path = Path::new(what);
         let dir = if path.is_file() { path.parent().unwrap_or(Path::new("")) } else { path };
@@ -160,6 +161,9 @@ impl Store {
                     .filter(|k| !what.is_empty() && k.as_str().starts_with(what))
                     .map(|k| (place.clone(), k)),
             );
+        }
+        if fits.is_empty() && !what.is_empty() {
+            fits = self.index()?.beginning_with(what);
         }
         match fits.len() {
             0 => Err(StoreError::NoSuchEntry { what: what.to_owned() }),
@@ -213,7 +217,7 @@ fn check_file(dir: &Path, (name, bytes, blake3): (&str, u64, &str)) -> Result<u6
 }
 
 /// Names of the directories in `dir`, sorted; none when it does not exist.
-fn directories(dir: &Path) -> Result<Vec<String>, StoreError> {
+pub(crate) fn directories(dir: &Path) -> Result<Vec<String>, StoreError> {
     let on = || FsError::on("list", dir);
     let entries = match std::fs::read_dir(dir) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

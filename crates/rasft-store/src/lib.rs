@@ -33,7 +33,7 @@ mod tests;
 
 pub use entry::{Entry, KEY_FILE, Staging};
 pub use error::StoreError;
-pub use explain::{Difference, Explanation, Nearest};
+pub use explain::{Difference, Explained, Explanation, Nearest};
 pub use gc::{CACHE_FIELD, GcPlan, GcReport};
 pub use inspect::{CorruptFile, Details, Listed, Verified};
 pub use key::{Key, KeyParams};

@@ -36,6 +36,15 @@ impl Index {
     pub(crate) fn get(&self, hash: &str) -> Option<&(PathBuf, Manifest)> {
         self.by_hash.get(hash)
     }
+
+    /// Places and keys of what has a hash that begins so.
+    pub(crate) fn beginning_with(&self, prefix: &str) -> Vec<(String, Key)> {
+        let from = self.by_hash.range(prefix.to_owned()..);
+        let fits = from.take_while(|(hash, _)| hash.starts_with(prefix)).map(|(_, (_, manifest))| manifest);
+        let found: BTreeSet<(String, Key)> =
+            fits.filter_map(|m| Some((m.stage.clone(), Key::parse(&m.key).ok()?))).collect();
+        found.into_iter().collect()
+    }
 }
 
 impl Store {

@@ -5,6 +5,7 @@
 
 use crate::entry::files_below;
 use crate::error::StoreError;
+use crate::inspect::directories;
 use crate::key::Key;
 use crate::store::{Store, TMP};
 use rasft_fs::{FileLock, FsError, remove_tree, temp_sibling};
@@ -81,23 +82,6 @@ impl Store {
         lock.remove()?;
         Ok(true)
     }
-}
-
-/// Names of the directories in `dir`, none if it is absent.
-fn directories(dir: &Path) -> Result<Vec<String>, StoreError> {
-    let on = || FsError::on("list", dir);
-    let entries = match std::fs::read_dir(dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(on())?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(on())?;
-        if entry.file_type().map_err(on())?.is_dir() {
-            names.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    Ok(names)
 }
 
 fn bytes_below(dir: &Path) -> Result<u64, StoreError> {

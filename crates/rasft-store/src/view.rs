@@ -22,7 +22,7 @@ pub(crate) struct Root {
 
 impl Store {
     /// Makes `out` a view of `entry`: hard links, or copies on another file system, all read-only. An older view or
-    /// data set at `out` is replaced at once; anything else is left alone.
+    /// data set of the same kind at `out` is replaced at once; anything else is left alone.
     ///
     /// # Errors
     /// [`StoreError::WouldClobber`], or a disk that refuses.
@@ -32,7 +32,7 @@ impl Store {
         }
         let out = absolute(out)?;
         if !up_to_date(entry, &out) {
-            refuse_foreign(&out)?;
+            refuse_foreign(&out, &entry.manifest.schema)?;
             let parent = out.parent().unwrap_or(Path::new("/"));
             create_dir_all(parent)?;
             let staged = temp_sibling(&out);
@@ -74,8 +74,8 @@ fn up_to_date(entry: &Entry, out: &Path) -> bool {
         && files()
 }
 
-/// Lets only an absent or empty directory, or one that holds a data set and nothing else, be replaced.
-fn refuse_foreign(out: &Path) -> Result<(), StoreError> {
+/// Lets only an absent or empty directory, or one that holds a data set of kind `schema` and nothing else, be replaced.
+fn refuse_foreign(out: &Path, schema: &str) -> Result<(), StoreError> {
     let refuse = |found: String| Err(StoreError::WouldClobber { path: out.to_owned(), found });
     match std::fs::symlink_metadata(out) {
         Err(_) => return Ok(()),
@@ -93,6 +93,9 @@ fn refuse_foreign(out: &Path) -> Result<(), StoreError> {
         Ok(manifest) => manifest,
         Err(_) => return refuse(format!("its {MANIFEST_FILE} cannot be read")),
     };
+    if manifest.schema != schema {
+        return refuse(format!("it holds {} of `{}`, and the result is {schema}", manifest.schema, manifest.stage));
+    }
     let ours =
         |file: &PathBuf| file == Path::new(MANIFEST_FILE) || manifest.all_files().any(|(f, ..)| Path::new(f) == file);
     match files.iter().find(|file| !ours(file)) {

@@ -12,6 +12,13 @@ const EXAMPLES: &str = "Examples:
   # which rollouts, verdicts and models made this checkpoint
   rasft-store lineage out/quickstart/checkpoints/rasft-3
 
+  # why was this result made anew: what differs from the nearest one before it, or from one that is named
+  rasft-store explain out/quickstart/rounds/1/rollouts
+  rasft-store explain 3f2a9c 81d04e
+
+  # would this command find its result, and if not, why
+  rasft-store explain -- rasft-rollout --problems problems --model base --n 8
+
   # rehash everything; exit code 4 if a byte has changed
   rasft-store verify
 
@@ -44,14 +51,25 @@ pub enum StoreCommand {
     Ls,
     /// Show one result: parameters, inputs, shards, summary
     Show {
-        /// A path, or the beginning of a key
+        /// A path, or the beginning of a key or of a hash that `lineage` prints
         what: String,
+    },
+    /// Say why a result is not an earlier one: in which parameters, inputs or versions they differ
+    Explain {
+        /// A path, or the beginning of a key
+        #[arg(required_unless_present = "command", conflicts_with = "command")]
+        what: Option<String>,
+        /// The result to compare it with [default: the nearest of its stage that was there before]
+        other: Option<String>,
+        /// Instead: a stage's command, which is looked up and not run
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<String>,
     },
     /// Rehash every file and report those that changed
     Verify,
     /// Walk from a checkpoint or table back to everything it was made from
     Lineage {
-        /// A path, or the beginning of a key
+        /// A path, or the beginning of a key or hash
         what: String,
     },
     /// List what no view reaches; remove it with --apply

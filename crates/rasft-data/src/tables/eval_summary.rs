@@ -11,6 +11,6 @@ table! {
     n_samples: u32 = 0, "samples";
     metric: String, "avg@k, pass@k or maj@k, with k as a number";
     value: f64, "the estimate";
-    ci_low: f64 = f64::NAN, "lower end of the 95 % interval";
-    ci_high: f64 = f64::NAN, "upper end of the 95 % interval";
+    ci_low: f64 = f64::NAN, "lower end of the 95 % interval: bootstrap over problems; Jeffreys where all have 0 or all 1";
+    ci_high: f64 = f64::NAN, "its upper end";
 }

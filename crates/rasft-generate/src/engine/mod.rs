@@ -17,7 +17,6 @@ use crate::types::OnCompletion;
 use crate::{Completion, EngineOptions, GenerateError, Observer, Request, SamplingParams, Stats};
 use prompts::Prompt;
 use rasft_model::{Decoder, DecoderConfig, KvCache, TextCodec};
-use rasft_types::FinishReason;
 use sample::Sample;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -27,7 +26,7 @@ const STEP_TOKENS: usize = 512;
 
 /// Generates every sample of every request; completions arrive as they finish.
 ///
-/// A prompt that leaves no room for a completion gives completions with [`FinishReason::Error`] and a reason. When
+/// A prompt that leaves no room for a completion gives completions with [`FinishReason::Error`](rasft_types::FinishReason::Error) and a reason. When
 /// `on_completion` breaks, what has finished stays delivered and the rest is given up.
 ///
 /// # Errors
@@ -186,18 +185,5 @@ fn n_slots(options: &EngineOptions, config: &DecoderConfig, longest: usize) -> R
     match bytes / each {
         0 => Err(GenerateError::Memory { bytes, each, longest }),
         n => Ok(n.min(options.batch_size)),
-    }
-}
-
-/// The completion of a sample that cannot be generated.
-fn refused(request: usize, sample_index: u32, why: String) -> Completion {
-    Completion {
-        request,
-        sample_index,
-        token_ids: Vec::new(),
-        token_logprobs: Vec::new(),
-        text: String::new(),
-        finish_reason: FinishReason::Error,
-        error: Some(why),
     }
 }

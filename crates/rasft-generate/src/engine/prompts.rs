@@ -1,9 +1,9 @@
 //! How samples get their slot and their prompt.
 
+use super::Engine;
 use super::sample::{Phase, Sample};
 use super::step::choose_all;
-use super::{Engine, refused};
-use crate::{GenerateError, Observer};
+use crate::{Completion, GenerateError, Observer};
 use std::ops::ControlFlow;
 
 /// The prompt of a request that still has samples to start.
@@ -24,7 +24,7 @@ impl Engine<'_> {
         {
             if let Some(why) = self.job.refusal(&self.job.requests[request]) {
                 self.stats.completions += 1;
-                if observer.on_completion(refused(request, sample_index, why)).is_break() {
+                if observer.on_completion(Completion::failed(request, sample_index, why)).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
                 continue;

@@ -1,5 +1,6 @@
 //! The percentile bootstrap over problems.
 
+use crate::interval::jeffreys;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -36,6 +37,29 @@ pub fn bootstrap_mean(values: &[f64], resamples: u32, seed: u64) -> Interval {
     let mut means: Vec<f64> = (0..resamples).map(resample).collect();
     means.sort_unstable_by(f64::total_cmp);
     Interval { value, low: quantile(&means, 0.025), high: quantile(&means, 0.975) }
+}
+
+/// [`bootstrap_mean`] of a rate over problems, values from 0 to 1.
+///
+/// Where every problem has 0, or every problem 1, all resamples are alike and the bootstrap would claim certainty; there the
+/// interval is [`jeffreys`]' for so many successes among n problems, so that 0 of 30 reads 0 to 8 %.
+///
+/// # Shapes
+/// As [`bootstrap_mean`].
+///
+/// # Source
+/// Brown, Cai, DasGupta 2001, as [`jeffreys`].
+pub fn bootstrap_rate(values: &[f64], resamples: u32, seed: u64) -> Interval {
+    let n = values.len() as u32;
+    let all = |of: f64| n > 0 && values.iter().all(|value| *value == of);
+    let certain = if all(0.0) { Some(0) } else { all(1.0).then_some(n) };
+    match certain {
+        None => bootstrap_mean(values, resamples, seed),
+        Some(successes) => {
+            let (low, high) = jeffreys(successes, n);
+            Interval { value: super::mean(values), low, high }
+        }
+    }
 }
 
 /// The random stream of one purpose.
@@ -89,6 +113,18 @@ mod tests {
         assert!(bootstrap_mean(&[], 100, 1).value.is_nan());
         assert_eq!(bootstrap_mean(&[0.5; 9], 100, 1), Interval { value: 0.5, low: 0.5, high: 0.5 });
         assert_eq!(bootstrap_mean(&[0.0, 1.0], 0, 1), Interval { value: 0.5, low: 0.5, high: 0.5 });
+    }
+
+    #[test]
+    fn a_rate_of_none_or_all_is_not_certain() {
+        let none = bootstrap_rate(&[0.0; 30], 100, 1);
+        assert!(none.value == 0.0 && none.low == 0.0 && (0.07..0.09).contains(&none.high), "{none:?}");
+        let all = bootstrap_rate(&[1.0; 30], 100, 1);
+        assert!(all.value == 1.0 && all.high == 1.0 && (all.low - (1.0 - none.high)).abs() < 1e-12, "{all:?}");
+        let some: Vec<f64> = (0..30).map(|i| f64::from(u8::from(i == 7))).collect();
+        assert_eq!(bootstrap_rate(&some, 100, 1), bootstrap_mean(&some, 100, 1));
+        assert_eq!(bootstrap_rate(&[0.5; 9], 100, 1), bootstrap_mean(&[0.5; 9], 100, 1));
+        assert!(bootstrap_rate(&[], 100, 1).value.is_nan());
     }
 
     #[test]

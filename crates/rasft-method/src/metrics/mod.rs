@@ -7,7 +7,7 @@ mod bootstrap;
 mod paired;
 mod per_problem;
 
-pub use bootstrap::{Interval, RESAMPLES, bootstrap_mean};
+pub use bootstrap::{Interval, RESAMPLES, bootstrap_mean, bootstrap_rate};
 pub use paired::{Paired, paired, sign_flip_p_value};
 pub use per_problem::{ProblemScore, average, majority, majority_at, pass_at_k};
 

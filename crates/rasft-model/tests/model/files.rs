@@ -93,6 +93,21 @@ fn f16_and_shards_load() {
     refused(dir.path(), ErrorClass::BadInput, &["model-00002-of-00002.safetensors", "hint"]);
 }
 
+#[test]
+fn pickled_weights_count_for_a_policy_that_runs_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("config.json"), "{}").unwrap();
+    let names = || {
+        let found = ModelDir::open_with_weights_at_hand(dir.path()).unwrap();
+        found.files_for_hash().into_iter().map(|f| f.0).collect::<Vec<_>>()
+    };
+    assert_eq!(names(), ["config.json"]);
+    for name in ["pytorch_model-00002-of-00002.bin", "pytorch_model-00001-of-00002.bin"] {
+        std::fs::write(dir.path().join(name), name).unwrap();
+    }
+    assert_eq!(names(), ["config.json", "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"]);
+}
+
 /// Loading fails with this class, and the message holds these words.
 fn refused(dir: &Path, class: ErrorClass, words: &[&str]) {
     let error = load(dir).expect_err("must be refused");

@@ -40,6 +40,22 @@ pub(super) struct Transfer<'a> {
     watch: &'a dyn Watch,
 }
 
+/// A file that is coming; it has ended when this is dropped, which a download that is broken off is too.
+struct Shown<'a>(&'a dyn Watch);
+
+impl<'a> Shown<'a> {
+    fn file(watch: &'a dyn Watch, name: &str, bytes: u64) -> Self {
+        watch.file(name, bytes);
+        Self(watch)
+    }
+}
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        self.0.done();
+    }
+}
+
 /// Where a file's content is, and what it is called in the cache.
 struct Found {
     response: Response,
@@ -113,11 +129,9 @@ impl<'a> Transfer<'a> {
                 file.set_len(0).map_err(disk)?;
                 have = 0;
             }
-            self.watch.file(name, bytes.unwrap_or(0));
+            let _shown = Shown::file(self.watch, name, bytes.unwrap_or(0));
             self.watch.advance(have);
-            let written = self.receive(response, &mut file, &partial).await;
-            self.watch.done();
-            written?;
+            self.receive(response, &mut file, &partial).await?;
         }
         checked(&mut file, &etag, bytes, &partial)?;
         file.sync_all().map_err(disk)?;

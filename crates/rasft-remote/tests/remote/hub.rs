@@ -1,7 +1,7 @@
 //! Fetching a model from a hub of our own, with redirects, commits and ETags as the real one sends them.
 
 use crate::http::{Asked, Reply, Server};
-use rasft_remote::hub::{HubModel, HubSettings, Unwatched, fetch};
+use rasft_remote::hub::{HubModel, HubSettings, Unwatched, Watch, fetch};
 use rasft_remote::{ErrorClass, RemoteError, RetryPolicy, Secret};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -214,6 +214,47 @@ fn a_broken_transfer_is_taken_up_again_and_never_taken_for_whole() {
     assert_eq!(server.asked_of("/config.json").len(), small, "what was there is not fetched again");
     let last = server.asked_of("model.safetensors").pop().expect("asked");
     assert!(last.headers["range"].starts_with("bytes="), "only the rest was fetched");
+}
+
+/// Counts files that begin and end, and wants to stop some looks after the weights began.
+#[derive(Default)]
+struct Seen {
+    begun: AtomicUsize,
+    ended: AtomicUsize,
+    weights: AtomicBool,
+    looks: AtomicUsize,
+}
+
+impl Watch for Seen {
+    fn file(&self, name: &str, _: u64) {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        self.weights.fetch_or(name == "model.safetensors", Ordering::SeqCst);
+    }
+
+    fn done(&self) {
+        self.ended.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn keep_going(&self) -> bool {
+        // More looks than there are chunks: the stop comes while nothing comes.
+        !self.weights.load(Ordering::SeqCst) || self.looks.fetch_add(1, Ordering::SeqCst) < 3
+    }
+}
+
+#[test]
+fn a_download_that_is_broken_off_ends_for_those_who_watch() {
+    let cdn = Server::start(|_| {
+        let weights = &single()["model.safetensors"];
+        Reply::Stall(weights.len(), weights[..100].to_vec())
+    });
+    let port = cdn.port();
+    let hub = Server::start(move |asked| answer(&single(), port, asked));
+    let cache = tempfile::tempdir().expect("a folder");
+    let seen = Seen::default();
+    let model = "hf:org/name".parse::<HubModel>().expect("a name");
+    fetch(&model, &settings(&hub.url(), cache.path()), &seen).expect_err("stopped");
+    let [begun, ended] = [&seen.begun, &seen.ended].map(|n| n.load(Ordering::SeqCst));
+    assert!(seen.weights.load(Ordering::SeqCst) && begun > 1 && ended == begun, "{begun} begun, {ended} ended");
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Groups {
         let usable = members.len();
         members.iter().try_for_each(|&(r, _)| check(&rollouts[r], path))?;
         members.retain(|&(r, _)| rollouts[r].prompt_tokens as usize + rollouts[r].token_ids.len() <= max_length);
-        self.drop(super::TOO_LONG, usable - members.len());
+        self.drop(super::build::TOO_LONG, usable - members.len());
         let rewards: Vec<f64> = members.iter().map(|&(_, v)| if verdicts[v].correct { 1.0 } else { 0.0 }).collect();
         let Some(advantages) = grpo_advantages(&rewards) else {
             self.drop("zero_variance", members.len());
@@ -141,39 +141,19 @@ pub(super) fn item(prompt: &[u32], rollout: &Rollout) -> Result<Item, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rasft_types::{Method, Outcome};
+    use crate::frames::tests as fixture;
 
     fn rollout(sample: u32, tokens: usize) -> Rollout {
         Rollout {
-            rollout_id: format!("r{sample}"),
-            problem_id: "p".into(),
-            sample_index: sample,
-            policy_id: String::new(),
-            round: 0,
             prompt_tokens: 3,
-            completion: String::new(),
             token_ids: vec![5; tokens],
             token_logprobs: vec![-1.0; tokens],
-            finish_reason: FinishReason::Stop,
+            ..fixture::rollout(&format!("r{sample}"), "p", sample)
         }
     }
 
     fn verdict(sample: u32, correct: bool) -> Verdict {
-        Verdict {
-            rollout_id: format!("r{sample}"),
-            problem_id: "p".into(),
-            sample_index: sample,
-            outcome: if correct { Outcome::Correct } else { Outcome::Wrong },
-            correct,
-            method: Method::None,
-            extracted: None,
-            usable: true,
-            rejected_by: vec![],
-            duplicate_of: None,
-            tests_passed: None,
-            tests_total: None,
-            detail: None,
-        }
+        Verdict { problem_id: "p".into(), sample_index: sample, correct, ..fixture::verdict(&format!("r{sample}")) }
     }
 
     fn group(rollouts: &[Rollout], correct: &[bool]) -> Result<Groups, Error> {

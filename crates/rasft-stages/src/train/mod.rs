@@ -29,6 +29,8 @@ use watch::Watch;
 
 const STAGE: &str = "train";
 const VERSION: u32 = 4;
+/// Of the divergence from a reference; raised when its rounding changes, so that other objectives keep their keys.
+const DIVERGENCE_VERSION: u32 = 2;
 /// The metrics table beside the weights.
 pub const METRICS_FILE: &str = "metrics.parquet";
 
@@ -53,6 +55,9 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     ctx.no_shard(STAGE)?;
     let settings = Settings::of(params)?;
     let mut job = Job::new(STAGE, VERSION, params)?;
+    if settings.trainer.objective.kl_weight().is_some() {
+        job.key.params.insert("divergence_version".into(), DIVERGENCE_VERSION.into());
+    }
     let mut mixtures = Vec::new();
     for (i, path) in inputs.mixture.iter().enumerate() {
         mixtures.push(job.data(ctx, &format!("mixture {i}"), path)?);

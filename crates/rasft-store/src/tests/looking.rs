@@ -26,6 +26,31 @@ fn a_miss_names_the_fields_that_changed() {
 }
 
 #[test]
+fn an_entry_names_what_set_it_apart_when_it_was_made() {
+    let (_dir, store) = store();
+    let made = [1, 2, 3].map(|seed| {
+        let entry = problems(&store, seed);
+        let when = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seed);
+        std::fs::File::open(&entry.path).unwrap().set_modified(when).unwrap();
+        entry.key
+    });
+    let explained =
+        |what: &Key, other: Option<&Key>| store.explain_entry(&what.as_str()[..20], other.map(Key::as_str)).unwrap();
+    assert_eq!(explained(&made[0], None).nearest, None, "the first of its stage");
+    let last = explained(&made[2], None);
+    let nearest = last.nearest.unwrap();
+    assert_eq!((last.place.as_str(), &nearest.key), ("import", &made[1]), "the latest of those as near");
+    let fields = |n: &Nearest| {
+        n.differences.iter().map(|d| (d.field.clone(), d.before.clone(), d.now.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(fields(&nearest), [("params.seed".to_owned(), Some(json!(2)), Some(json!(3)))]);
+    let first = explained(&made[2], Some(&made[0])).nearest.unwrap();
+    assert_eq!(fields(&first), [("params.seed".to_owned(), Some(json!(1)), Some(json!(3)))]);
+    assert!(explained(&made[2], Some(&made[2])).nearest.unwrap().differences.is_empty());
+    assert!(matches!(store.explain_entry("zz", None), Err(StoreError::NoSuchEntry { .. })));
+}
+
+#[test]
 fn listing_and_showing() {
     let (dir, store) = store();
     let data = problems(&store, 1);
@@ -40,6 +65,9 @@ fn listing_and_showing() {
         assert_eq!((details.entry.key, details.params), (data.key.clone(), params("import", 1, &[])));
     }
     assert_eq!(store.show(shard.key.as_str()).unwrap().entry.place, "import/shards");
+    // What `lineage` prints of it.
+    let hash = data.content_hash().unwrap();
+    assert_eq!(store.show(&hash[..12]).unwrap().entry.key, data.key);
     for what in ["", "zz", "/nowhere"] {
         assert!(matches!(store.show(what), Err(StoreError::NoSuchEntry { .. })), "{what}");
     }

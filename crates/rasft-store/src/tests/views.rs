@@ -15,12 +15,16 @@ fn a_view_is_the_entry_under_another_name() {
     ));
     assert!(std::fs::metadata(out.join("config.json")).unwrap().permissions().readonly());
     assert_eq!(Manifest::read(&out).unwrap(), entry.manifest);
-    let data = problems(&store, 1);
-    store.view(&data, &out).unwrap();
-    assert_eq!(DataSet::open(&out).unwrap().n_rows(), 20, "an older view is replaced");
-    assert!(!out.join("config.json").exists());
+    let newer = checkpoint(&store, 2, &[]);
+    store.view(&newer, &out).unwrap();
+    assert_eq!(Manifest::read(&out).unwrap(), newer.manifest, "an older view is replaced");
     assert_eq!(std::fs::read_dir(dir.path().join("deep")).unwrap().count(), 1);
-    store.view(&data, &data.path).unwrap();
+    store.view(&newer, &newer.path).unwrap();
+    // One of another kind is not.
+    let data = problems(&store, 1);
+    let error = store.view(&data, &out).unwrap_err();
+    assert!(error.to_string().contains("it holds checkpoint of `train`, and the result is problems"), "{error}");
+    assert_eq!(Manifest::read(&out).unwrap(), newer.manifest);
 }
 
 #[test]

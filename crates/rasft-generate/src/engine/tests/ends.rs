@@ -1,6 +1,7 @@
 //! How completions end: end-of-sequence tokens, stop strings, limits, refusals, breaks, damaged weights.
 
 use super::*;
+use rasft_types::FinishReason;
 
 fn one(decoder: &Decoder, request: Request, params: &SamplingParams) -> Completion {
     run(decoder, &[request], params).remove(0)
