@@ -1,7 +1,7 @@
 //! Continuous batching: a fixed number of slots, each with one sample; a finished slot takes the next sample at once.
 //!
 //! A step is one forward pass over the newest token of every decoding sample and over chunks of new prompts. The prompt
-//! of a request is computed once, in the slot of its first sample, and copied from there; it stays in a slot when its
+//! of a request is computed once, in the slot of its first sample, and borrowed from there; it stays in a slot when its
 //! sample ends, so samples that start later find it too. Samples start in the order of the requests, which is why the
 //! slot of a prompt that is still needed is never given to another request.
 

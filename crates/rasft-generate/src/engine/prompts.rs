@@ -68,7 +68,7 @@ impl Engine<'_> {
         Ok(Some((slot, Phase::First)))
     }
 
-    /// A prompt is complete: its logits are kept, and every sample that waited for it gets a copy.
+    /// A prompt is complete: its logits are kept, and every sample that waited for it borrows it.
     pub(super) fn prompt_done(&mut self, computed_by: usize, logits: &[f32]) -> Result<(), GenerateError> {
         let first = &mut self.samples[computed_by];
         let (request, from) = (first.request, first.slot);

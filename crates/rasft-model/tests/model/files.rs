@@ -23,6 +23,32 @@ fn hidden(decoder: &Decoder) -> Vec<f32> {
     floats(&decoder.hidden(&Packed::from_sequences(&[tokens(20, 97, 4)])).unwrap())
 }
 
+/// Laid out for inference, in f32 or as the bf16 they are, weights give the bits of the weights as stored.
+#[test]
+fn weights_laid_out_change_no_bit() {
+    for (family, dtype) in FAMILIES.iter().flat_map(|f| [(f, WeightsDtype::F32), (f, WeightsDtype::Bf16)]) {
+        let (_, dir) = saved(family, dtype);
+        let stored = load(dir.path()).unwrap();
+        let laid_out = Decoder::load(&ModelDir::open(dir.path()).unwrap(), &LoadOptions::default()).unwrap();
+        let halves = format!("{laid_out:?}").contains(", bf16)");
+        assert_eq!(halves, dtype == WeightsDtype::Bf16, "{family}");
+        let bits = |tensor: Tensor| floats(&tensor).into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        let (batch, targets) = (Packed::from_sequences(&[tokens(3, 97, 1), tokens(60, 97, 2)]), tokens(63, 97, 3));
+        let all = [&stored, &laid_out].map(|decoder| {
+            let hidden = decoder.hidden(&batch).unwrap();
+            let mut logits = Vec::new();
+            decoder.logits_into(&hidden, &mut logits).unwrap();
+            assert_eq!(floats(&decoder.logits(&hidden).unwrap()), logits);
+            [
+                bits(decoder.token_logprobs(&hidden, &targets).unwrap()),
+                bits(decoder.logits(&hidden).unwrap()),
+                bits(hidden),
+            ]
+        });
+        assert!(all[0] == all[1], "{family}, {dtype:?}");
+    }
+}
+
 #[test]
 fn a_saved_model_is_the_same_model() {
     for family in FAMILIES {
