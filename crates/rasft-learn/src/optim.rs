@@ -5,6 +5,7 @@
 
 use crate::LearnError;
 use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor, Var};
+use rasft_model::ops::simd::multiversion;
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
@@ -183,12 +184,18 @@ impl Update<'_> {
             m.fill(0.0);
             v.fill(0.0);
         }
+        step(self, theta, grad, m, v);
+    }
+}
+
+multiversion! {
+    fn step(u: &Update<'_>, theta: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) {
         for (((theta, g), m), v) in theta.iter_mut().zip(grad).zip(m).zip(v) {
-            let g = g * self.scale;
-            *theta *= self.keep;
-            *m = self.beta.0 * *m + self.rest.0 * g;
-            *v = self.beta.1 * *v + self.rest.1 * g * g;
-            *theta -= self.step_size * *m / (v.sqrt() / self.root_correction + self.eps);
+            let g = g * u.scale;
+            *theta *= u.keep;
+            *m = u.beta.0 * *m + u.rest.0 * g;
+            *v = u.beta.1 * *v + u.rest.1 * g * g;
+            *theta -= u.step_size * *m / (v.sqrt() / u.root_correction + u.eps);
         }
     }
 }
@@ -205,15 +212,17 @@ pub fn global_norm(grads: &[Vec<f32>]) -> f64 {
     grads.iter().flat_map(partial).sum::<f64>().sqrt()
 }
 
-fn sum_of_squares(chunk: &[f32]) -> f64 {
-    let square = |g: &f32| f64::from(*g) * f64::from(*g);
-    let mut lanes = [0.0; LANES];
-    let whole = chunk.chunks_exact(LANES);
-    let tail: f64 = whole.remainder().iter().map(square).sum();
-    for part in whole {
-        lanes.iter_mut().zip(part).for_each(|(lane, g)| *lane += square(g));
+multiversion! {
+    fn sum_of_squares(chunk: &[f32]) -> f64 {
+        let square = |g: &f32| f64::from(*g) * f64::from(*g);
+        let mut lanes = [0.0; LANES];
+        let whole = chunk.chunks_exact(LANES);
+        let tail: f64 = whole.remainder().iter().map(square).sum();
+        for part in whole {
+            lanes.iter_mut().zip(part).for_each(|(lane, g)| *lane += square(g));
+        }
+        lanes.iter().sum::<f64>() + tail
     }
-    lanes.iter().sum::<f64>() + tail
 }
 
 /// Factor on the gradients: `min(1, max/(norm + 1e-6))`.

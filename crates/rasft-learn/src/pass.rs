@@ -1,6 +1,6 @@
 //! A differentiable pass over one micro-batch, by whichever way the decoder has.
 //!
-//! Full training in f32 on the CPU is recorded and differentiated by the decoder's own passes; everything else goes through
+//! Full training on the CPU is recorded and differentiated by the decoder's own passes; everything else goes through
 //! candle's graph. Both take `∂L/∂log p`, which is all an objective has to say, and add to the same sums.
 
 use crate::LearnError;

@@ -67,6 +67,11 @@ impl KvCache {
         self.layout.capacity()
     }
 
+    /// Whether it was made for models of this shape.
+    pub(crate) fn fits(&self, config: &DecoderConfig) -> bool {
+        self.layers.len() == config.n_layers && self.layout.is_of(config.n_kv_heads, config.head_dim)
+    }
+
     /// Tokens a slot holds.
     ///
     /// # Panics
@@ -128,7 +133,7 @@ impl KvCache {
         }
     }
 
-    /// Before `slot` forgets what lies behind position `kept`: the first slot that borrows more becomes the holder for all.
+    /// Before `slot` forgets what lies behind position `kept`: the slot that borrows most becomes the holder for all.
     fn hand_over(&mut self, slot: usize, kept: usize) {
         let borrows = |prefix: &Option<Prefix>| prefix.filter(|p| p.holder == slot && p.len > kept).map(|p| p.len);
         let borrowers = || self.prefixes.iter().enumerate().filter_map(|(at, p)| Some((at, borrows(p)?)));

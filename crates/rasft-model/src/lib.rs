@@ -16,7 +16,7 @@ pub mod item;
 pub mod lora;
 pub mod ops;
 pub mod packed;
-pub mod pool;
+mod pool;
 pub mod template;
 pub mod tokenizer;
 pub mod weights;

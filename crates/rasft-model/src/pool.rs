@@ -1,7 +1,8 @@
 //! Buffers that outlive the values in them.
 //!
-//! A training step, and a decoding step, needs the same few sizes again and again. Fresh memory of this size comes from the operating system
-//! page by page, which costs more than most passes over it. Absent on purpose: any bound but what was in use at once.
+//! A training step, and a decoding step, needs the same few sizes again and again. Fresh memory of this size comes from
+//! the operating system page by page, which costs more than most passes over it. Absent on purpose: any bound but what was
+//! in use at once.
 
 /// Free buffers; a buffer taken from here is the caller's until it is given back.
 #[derive(Debug, Clone, Default)]

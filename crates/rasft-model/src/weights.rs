@@ -1,7 +1,7 @@
 //! Safetensors in and out: what a checkpoint must hold, checked by name, shape, type and value; written in fixed bytes.
 //!
-//! Weights may lie on disk as bf16, f16 or f32; in memory they are f32, or rounded to bf16. Absent on purpose: pickles, quantised types and
-//! memory mapping (a mapped file could change under a running computation).
+//! Weights may lie on disk as bf16, f16 or f32; in memory they are f32, or rounded to bf16. Absent on purpose: pickles,
+//! quantised types and memory mapping (a mapped file could change under a running computation).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

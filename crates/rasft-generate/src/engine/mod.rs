@@ -26,8 +26,9 @@ const STEP_TOKENS: usize = 512;
 
 /// Generates every sample of every request; completions arrive as they finish.
 ///
-/// A prompt that leaves no room for a completion gives completions with [`FinishReason::Error`](rasft_types::FinishReason::Error) and a reason. When
-/// `on_completion` breaks, what has finished stays delivered and the rest is given up.
+/// A prompt that leaves no room for a completion gives completions with
+/// [`FinishReason::Error`](rasft_types::FinishReason::Error) and a reason. When `on_completion` breaks, what has finished
+/// stays delivered and the rest is given up.
 ///
 /// # Errors
 /// A parameter out of range, or a decoder or tokenizer that fails.

@@ -49,13 +49,15 @@ enum Past<'a> {
 impl Inference {
     /// Lays the parameters out; each is dropped when that is done.
     pub(super) fn new(params: ModelParams<Var>) -> Result<Self> {
-        let (embedding, head) = (PackedWeight::new(&[&params.embedding])?, params.head);
+        let ModelParams { embedding, blocks, norm, head } = params;
+        let pack = |var: Var| PackedWeight::new(&[&var]);
+        let embedding = pack(embedding)?;
         let (embedding, head) = match head {
-            Some(head) => (Some(embedding), PackedWeight::new(&[&head])?),
+            Some(head) => (Some(embedding), pack(head)?),
             None => (None, embedding),
         };
-        let blocks = params.blocks.into_iter().map(Block::new).collect::<Result<_>>()?;
-        Ok(Self { embedding, blocks, norm: vector(&params.norm)?, head })
+        let blocks = blocks.into_iter().map(Block::new).collect::<Result<_>>()?;
+        Ok(Self { embedding, blocks, norm: vector(&norm)?, head })
     }
 
     /// Hidden states after the final norm, (T, D), over whole sequences.

@@ -1,8 +1,9 @@
 //! The decoder itself: embedding, blocks of attention and SwiGLU with residuals, final norm, output projection.
 //!
-//! One set of weights, two ways through them: [`Decoder::hidden`] over whole sequences (differentiable when the decoder is
-//! trainable) and [`Decoder::hidden_cached`] over their newest tokens with a key/value cache (never differentiable). Both
-//! give the same bits per row. Absent on purpose: padding, attention masks other than causal, dropout, sampling, losses.
+//! Three ways through the weights: [`Decoder::hidden`] over whole sequences (in candle's graph when the decoder trains),
+//! [`Decoder::hidden_cached`] over their newest tokens with a key/value cache (never differentiable), and
+//! [`Decoder::record`] with a backward pass of its own. All give the same bits per row. Weights lie as stored, or laid out
+//! for inference on the CPU; those that train may be rounded to bf16 beside a master copy. Absent on purpose: padding, attention masks other than causal, dropout, sampling, losses.
 
 use std::path::Path;
 
@@ -14,11 +15,12 @@ use crate::dir::ModelDir;
 use crate::error::ModelError;
 use crate::lora::Masks;
 use crate::ops;
-use crate::packed::{Packed, Span};
+use crate::packed::Packed;
 use crate::weights::{self, WeightsDtype};
 
 mod adapted;
 mod block;
+mod checks;
 mod inference;
 mod init;
 mod params;
@@ -42,7 +44,7 @@ pub enum Trainable {
     /// Inference only: weights are laid out for speed, and neither listed nor saved.
     #[default]
     No,
-    /// Every parameter gets a gradient.
+    /// Every parameter can get a gradient: in candle's graph or, rounded to bf16, through [`Decoder::record`] alone.
     Yes,
 }
 
@@ -164,7 +166,7 @@ impl Decoder {
         &self.device
     }
 
-    /// Whether gradients are recorded.
+    /// Whether there are parameters that train.
     #[must_use]
     pub fn trainable(&self) -> Trainable {
         if self.tracked.is_some() || self.rounded.is_some() { Trainable::Yes } else { Trainable::No }
@@ -225,7 +227,7 @@ impl Decoder {
     /// As [`Decoder::hidden`]; a span names an absent slot, a slot twice, another past than the slot holds, or overflows it.
     pub fn hidden_cached(&self, batch: &Packed, cache: &mut KvCache) -> Result<Tensor, ModelError> {
         self.check_batch(batch)?;
-        check_slots(batch, cache)?;
+        checks::check_slots(&self.config, batch, cache)?;
         let hidden = match &self.frozen {
             Frozen::Stored(network) => {
                 batch.spans.iter().for_each(|span| cache.make_whole(span.slot));
@@ -284,7 +286,7 @@ impl Decoder {
     /// Log-probability of one target per row, without ever holding (N, V): `y_n = log softmax(h_n · Wᵀ)[target_n]`.
     ///
     /// # Shapes
-    /// hidden (N, D), N targets → (N), nats, f32; differentiable when the decoder is trainable.
+    /// hidden (N, D), N targets → (N), nats, f32; differentiable where [`Decoder::hidden`] is.
     ///
     /// # Errors
     /// The lengths differ or a target is not in the vocabulary.
@@ -313,12 +315,15 @@ impl Decoder {
     /// alone.
     ///
     /// # Errors
-    /// The decoder is not trainable, or the file cannot be written.
+    /// The decoder is not trainable or trains an adapter, or the file cannot be written.
     pub fn save_weights(&self, path: &Path, dtype: WeightsDtype) -> Result<(), ModelError> {
         if self.trainable() == Trainable::No {
             return Err(ModelError::Request("only a trainable decoder can be saved".into()));
         }
-        weights::save(self.rounded.as_ref().unwrap_or(&self.parameters), path, dtype)
+        if self.lora.is_some() {
+            return Err(ModelError::Request("save the adapter, or the model with the adapter merged".into()));
+        }
+        weights::save(self.weights(), path, dtype)
     }
 
     /// Writes a whole model directory that transformers and this crate load: config, weights, and the tokenizer and
@@ -342,83 +347,10 @@ impl Decoder {
     fn rows(&self, values: Vec<f32>, width: usize) -> Result<Tensor, ModelError> {
         Ok(Tensor::from_vec(values, ((), width), &self.device)?)
     }
-
-    /// The number of rows of `hidden`, (N, D).
-    fn check_hidden(&self, hidden: &Tensor) -> Result<usize, ModelError> {
-        let d = self.config.hidden_size;
-        match hidden.dims() {
-            [n, width] if *width == d => Ok(*n),
-            found => Err(ModelError::Request(format!("hidden states of shape {found:?}: expected (N, {d})"))),
-        }
-    }
-
-    fn check_targets(&self, targets: &[u32]) -> Result<(), ModelError> {
-        let vocab = self.config.vocab_size;
-        match targets.iter().find(|target| **target as usize >= vocab) {
-            None => Ok(()),
-            Some(id) => Err(ModelError::Request(format!("target {id} is not in the vocabulary of {vocab}"))),
-        }
-    }
-
-    fn check_whole(&self, batch: &Packed) -> Result<(), ModelError> {
-        self.check_batch(batch)?;
-        match batch.spans.iter().find(|s| s.past != 0) {
-            None => Ok(()),
-            Some(Span { past, .. }) => {
-                Err(ModelError::Request(format!("a span has {past} cached tokens, but hidden() has no cache")))
-            }
-        }
-    }
-
-    fn check_batch(&self, batch: &Packed) -> Result<(), ModelError> {
-        if batch.is_empty() {
-            return Err(ModelError::Request("the batch has no token".into()));
-        }
-        let vocab = self.config.vocab_size;
-        if let Some(id) = batch.ids.iter().find(|id| **id as usize >= vocab) {
-            let detail =
-                format!("token {id} is not in the vocabulary of {vocab}\n  hint: tokenizer and weights differ");
-            return Err(ModelError::Request(detail));
-        }
-        let longest = batch.spans.iter().map(|s| s.past + s.len).max().unwrap_or(0);
-        let limit = self.config.max_position_embeddings;
-        if longest > limit {
-            let detail = format!(
-                "a sequence of {longest} tokens exceeds max_position_embeddings {limit}\n  hint: lower --max-length"
-            );
-            return Err(ModelError::Request(detail));
-        }
-        Ok(())
-    }
 }
 
 /// The weights that answer: those that train, if some do.
 enum Answering<'a> {
     Network(&'a Network),
     LaidOut(&'a Inference),
-}
-
-fn check_slots(batch: &Packed, cache: &KvCache) -> Result<(), ModelError> {
-    let mut used = vec![false; cache.n_slots()];
-    for span in &batch.spans {
-        let slot = span.slot;
-        if slot >= used.len() {
-            return Err(ModelError::Request(format!("cache slot {slot} does not exist, there are {}", used.len())));
-        }
-        if std::mem::replace(&mut used[slot], true) {
-            return Err(ModelError::Request(format!("cache slot {slot} stands twice in one batch")));
-        }
-        if span.past != cache.len(slot) {
-            let held = cache.len(slot);
-            return Err(ModelError::Request(format!(
-                "a span continues after {} tokens, slot {slot} holds {held}",
-                span.past
-            )));
-        }
-        if span.past + span.len > cache.capacity() {
-            let (need, room) = (span.past + span.len, cache.capacity());
-            return Err(ModelError::Request(format!("slot {slot} would hold {need} tokens, its capacity is {room}")));
-        }
-    }
-    Ok(())
 }

@@ -1,4 +1,5 @@
-//! Every parameter by its role: the weights as slices, and in the same shape the sums of their gradients.
+//! Every parameter by its role: weights as slices, in the same shape the sums of their gradients, and variables on their
+//! way to being laid out.
 
 use crate::config::DecoderConfig;
 use crate::error::ModelError;

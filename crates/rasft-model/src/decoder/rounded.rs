@@ -66,12 +66,8 @@ impl Decoder {
         Ok(var.set(&Tensor::from_vec(master, var.shape(), &Device::Cpu)?)?)
     }
 
-    /// What the passes read of all weights that train, or of the frozen ones under an adapter.
+    /// What the passes read of all parameters.
     pub(super) fn weights(&self) -> &[(String, Var)] {
-        match (&self.rounded, &self.lora) {
-            (Some(rounded), _) => rounded,
-            (None, Some(lora)) => &lora.base,
-            (None, None) => &self.parameters,
-        }
+        self.rounded.as_ref().unwrap_or(&self.parameters)
     }
 }

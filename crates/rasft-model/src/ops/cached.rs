@@ -37,6 +37,11 @@ impl KvLayout {
         self.n_slots * self.slot_len()
     }
 
+    /// Whether it is for so many heads of this size.
+    pub(crate) fn is_of(&self, n_kv_heads: usize, head_dim: usize) -> bool {
+        (self.n_kv_heads, self.head_dim) == (n_kv_heads, head_dim)
+    }
+
     /// Positions a slot can hold.
     pub fn capacity(&self) -> usize {
         self.capacity
@@ -104,7 +109,9 @@ impl KvLayerMut<'_> {
         let (single, long): (Vec<_>, Vec<_>) =
             query_blocks(q, out, spans, heads).into_iter().partition(|(span, _)| spans[*span].len == 1);
         self.attend_long(long, spans, heads, scale);
-        let mut groups = groups(single, spans, prefixes);
+        // Some tasks per thread, however many sequences share one prefix.
+        let most = (single.len() * heads.kv).div_ceil(4 * rayon::current_num_threads());
+        let mut groups = groups(single, spans, prefixes, most.max(1));
         let tasks: Vec<_> = (0..groups.len()).flat_map(|group| (0..heads.kv).map(move |g| (group, g))).collect();
         let attend = |&(group, g): &(usize, usize)| self.attend_group(&groups[group], g, heads, scale);
         let results: Vec<Vec<f32>> = tasks.par_iter().with_max_len(1).map(attend).collect();
@@ -222,8 +229,13 @@ impl Member<'_> {
     }
 }
 
-/// Puts single queries that share a prefix together, in the order of their first.
-fn groups<'a>(single: Vec<(usize, QueryBlock<'a>)>, spans: &[Span], prefixes: &[Option<Prefix>]) -> Vec<Group<'a>> {
+/// Puts single queries that share a prefix together, `most` at the most, in the order of their first.
+fn groups<'a>(
+    single: Vec<(usize, QueryBlock<'a>)>,
+    spans: &[Span],
+    prefixes: &[Option<Prefix>],
+    most: usize,
+) -> Vec<Group<'a>> {
     let of = |slot: usize| prefixes.get(slot).copied().flatten();
     // The holder reads its own first positions with those that borrow them.
     let mut lent = BTreeMap::new();
@@ -235,11 +247,12 @@ fn groups<'a>(single: Vec<(usize, QueryBlock<'a>)>, spans: &[Span], prefixes: &[
     for (span, QueryBlock { q, out, .. }) in single {
         let Span { slot, past, .. } = spans[span];
         let prefix = of(slot).or_else(|| lent.get(&slot).copied()).unwrap_or(Prefix { holder: slot, len: 0 });
-        let index = *at.entry((prefix.holder, prefix.len)).or_insert_with(|| {
+        let index = at.entry((prefix.holder, prefix.len)).or_insert(usize::MAX);
+        if groups.get(*index).is_none_or(|group| group.members.len() == most) {
+            *index = groups.len();
             groups.push(Group { holder: prefix.holder, shared: prefix.len, members: Vec::new() });
-            groups.len() - 1
-        });
-        groups[index].members.push(Member { slot, past, q, out });
+        }
+        groups[*index].members.push(Member { slot, past, q, out });
     }
     groups
 }

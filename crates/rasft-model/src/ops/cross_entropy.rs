@@ -1,8 +1,8 @@
 //! The output projection and the log-softmax at one target per row, fused: the (N, V) logits never exist.
 //!
 //! Both passes work on tiles of some hundred rows × some hundred entries of the vocabulary. The forward pass keeps a
-//! maximum and a sum per row and tile; the backward pass computes the logits again. Invariant: tiles of the vocabulary have a fixed
-//! width, and a row's statistics are put together in their order.
+//! maximum and a sum per row and tile; the backward pass computes the logits again. Invariant: tiles of the vocabulary have
+//! a fixed width, and a row's statistics are put together in their order.
 
 use super::check::{dense, dims, has_kernel, require, slice, with_slices};
 use super::gemm::{Left, Right, Start, gemm_here, gemm_new};

@@ -7,8 +7,9 @@
 #![expect(unsafe_code, reason = "tasks write disjoint tiles of one matrix")]
 
 use super::microkernel::{MR, NR, Tile, run};
-use super::pack::{Scratch, Tasks, copy_rows, panels_of_transposed, scratch_panels_of_stored, transpose, widen};
-use half::bf16;
+pub(crate) use super::operand::{Left, Right};
+use super::operand::{PanelView, panel};
+use super::pack::{Scratch, Tasks, panels_of_transposed, scratch_panels_of_stored};
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
@@ -24,32 +25,6 @@ const PACK_WHOLE: usize = 1 << 22;
 const LINE_BYTES: usize = 64;
 /// Multiply-adds below which waking threads costs more than it gains.
 const SEQUENTIAL: usize = 1 << 17;
-
-/// The left operand, (M, K).
-#[derive(Clone, Copy)]
-pub(crate) enum Left<'a> {
-    /// `a[i, k]` at `i·ld + k`.
-    Rows { data: &'a [f32], ld: usize },
-    /// `a[i, k]` at `k·M + i`: a matrix stored transposed.
-    Transposed(&'a [f32]),
-}
-
-/// The right operand, (K, N).
-#[derive(Clone, Copy)]
-pub(crate) enum Right<'a> {
-    /// `b[k, j]` at `k·ld + j`.
-    Rows { data: &'a [f32], ld: usize },
-    /// `b[k, j]` at `j·ld + k`: a weight as stored.
-    Transposed { data: &'a [f32], ld: usize },
-    /// Panels of 48 columns, `panel, k, column in the panel`, padded to whole panels.
-    Panels(&'a [f32]),
-    /// As `Rows`, in bf16.
-    HalfRows { data: &'a [bf16], ld: usize },
-    /// As `Transposed`, in bf16.
-    HalfTransposed { data: &'a [bf16], ld: usize },
-    /// As `Panels`, in bf16: half the memory to read.
-    HalfPanels(&'a [bf16]),
-}
 
 /// Whether the chains start from 0 or from what C holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -278,84 +253,12 @@ unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, from: usi
     }
 }
 
-/// Where one block of a panel of B can be read.
-struct PanelView {
-    at: *const f32,
-    stride: usize,
-    /// Whether whole vectors may be read behind the last column.
-    padded: bool,
-    next: Bytes,
-}
-
-/// Memory that will be read soon; length 0 when it is not known.
-struct Bytes {
-    at: *const u8,
-    len: usize,
-}
-
-impl Bytes {
-    const NONE: Self = Self { at: std::ptr::null(), len: 0 };
-}
-
-/// The rows `from..from + len` of one panel of B.
-///
-/// # Safety
-/// As [`block`]; `scratch` has room for `KC` rows of 48.
-unsafe fn panel(
-    b: &Right,
-    k: usize,
-    from: usize,
-    len: usize,
-    col: usize,
-    cols: usize,
-    rows: usize,
-    scratch: *mut f32,
-) -> PanelView {
-    let laid_out = |padded| PanelView { at: scratch, stride: NR, padded, next: Bytes::NONE };
-    // SAFETY: indices stay inside B, the caller's promise; what comes next is only ever prefetched.
-    unsafe {
-        match *b {
-            Right::Panels(data) => {
-                let at = data.as_ptr().add(col * k + from * NR);
-                let next = Bytes { at: at.wrapping_add(len * NR).cast(), len: len * NR * size_of::<f32>() };
-                PanelView { at, stride: NR, padded: true, next }
-            }
-            Right::HalfPanels(data) => {
-                let at = data.as_ptr().add(col * k + from * NR);
-                widen(std::slice::from_raw_parts(at, len * NR), scratch);
-                let next = Bytes { at: at.wrapping_add(len * NR).cast(), len: len * NR * size_of::<bf16>() };
-                PanelView { next, ..laid_out(true) }
-            }
-            // Few rows do not earn the copy back.
-            Right::Rows { data, ld } if rows <= 2 * MR => {
-                let at = data.as_ptr().add(from * ld + col);
-                PanelView { at, stride: ld, padded: false, next: Bytes::NONE }
-            }
-            Right::Rows { data, ld } => {
-                copy_rows(data.as_ptr().add(from * ld + col), ld, len, cols, scratch);
-                laid_out(false)
-            }
-            Right::Transposed { data, ld } => {
-                transpose(data.as_ptr().add(col * ld + from), ld, len, cols, scratch, NR);
-                laid_out(false)
-            }
-            Right::HalfRows { data, ld } => {
-                copy_rows(data.as_ptr().add(from * ld + col), ld, len, cols, scratch);
-                laid_out(false)
-            }
-            Right::HalfTransposed { data, ld } => {
-                transpose(data.as_ptr().add(col * ld + from), ld, len, cols, scratch, NR);
-                laid_out(false)
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ops::pack::panels_of_stored;
     use crate::ops::weight::rounded;
+    use half::bf16;
 
     fn values(n: usize, seed: f32) -> Vec<f32> {
         (0..n).map(|i| (i as f32 * 0.37 + seed).sin()).collect()

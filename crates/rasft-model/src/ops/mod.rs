@@ -23,6 +23,7 @@ mod embedding;
 mod gemm;
 mod linear;
 mod microkernel;
+mod operand;
 mod pack;
 mod packed_weight;
 pub mod plain;

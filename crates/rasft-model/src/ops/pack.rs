@@ -94,13 +94,17 @@ impl Drop for Scratch {
 /// # Safety
 /// Source and destination are valid and apart.
 pub(crate) unsafe fn copy_rows<T: Element>(src: *const T, ld: usize, k: usize, cols: usize, dst: *mut f32) {
+    #[cfg(target_arch = "x86_64")]
+    if level() == Level::Avx512 && cols.is_multiple_of(16) {
+        // SAFETY: the caller's promise, on a CPU with the features.
+        return unsafe { avx512::copy_rows(src, ld, k, cols / 16, dst) };
+    }
     for row in 0..k {
         let (from, to) = (src.wrapping_add(row * ld), dst.wrapping_add(row * NR));
         // SAFETY: the caller's promise.
         unsafe {
             match cols {
                 NR => copy_array::<T, NR>(from, to),
-                16 => copy_array::<T, 16>(from, to),
                 _ => (0..cols).for_each(|i| *to.add(i) = (*from.add(i)).widen()),
             }
         }
@@ -178,6 +182,9 @@ pub(crate) enum Tasks {
     Many,
 }
 
+/// Panels of a left operand that are laid out together.
+const GROUP: usize = 8;
+
 /// Lays `a[i, k]` at `src[k·m + i]` (m × k, stored transposed) out in panels of 8 rows: `panel, k, row in the panel`.
 pub(crate) fn panels_of_transposed(src: &[f32], m: usize, k: usize, tasks: Tasks) -> Scratch {
     let mut packed = Scratch::of(m.div_ceil(MR) * MR * k);
@@ -186,9 +193,16 @@ pub(crate) fn panels_of_transposed(src: &[f32], m: usize, k: usize, tasks: Tasks
     }
     // Eight panels at a time, so that each row of the source is read a few cache lines at a time.
     let fill = |(group, panels): (usize, &mut [f32])| {
+        #[cfg(target_arch = "x86_64")]
+        if level() == Level::Avx512 && panels.len() == MR * k * GROUP && m >= (group + 1) * GROUP * MR {
+            let src = src[group * GROUP * MR..].as_ptr();
+            // SAFETY: k rows of eight panels' width in a source of k rows of m, and room for eight panels; the CPU has the
+            // features.
+            return unsafe { avx512::panels(src, m, k, panels.as_mut_ptr()) };
+        }
         for at in 0..k {
             for (panel, out) in panels.chunks_exact_mut(MR * k).enumerate() {
-                let from = (group * 8 + panel) * MR;
+                let from = (group * GROUP + panel) * MR;
                 let (out, src) = (&mut out[at * MR..][..MR], &src[at * m + from..]);
                 // The common case apart: a copy of known length.
                 if let (Ok(out), Some(src)) = (<&mut [f32; MR]>::try_from(&mut *out), src.first_chunk::<MR>())
@@ -203,8 +217,8 @@ pub(crate) fn panels_of_transposed(src: &[f32], m: usize, k: usize, tasks: Tasks
     };
     let all = &mut packed.buffer.as_mut_slice()[..m.div_ceil(MR) * MR * k];
     match tasks {
-        Tasks::One => all.chunks_mut(MR * k * 8).enumerate().for_each(fill),
-        Tasks::Many => all.par_chunks_mut(MR * k * 8).enumerate().for_each(fill),
+        Tasks::One => all.chunks_mut(MR * k * GROUP).enumerate().for_each(fill),
+        Tasks::Many => all.par_chunks_mut(MR * k * GROUP).enumerate().for_each(fill),
     }
     packed
 }
@@ -279,52 +293,7 @@ impl Lanes for half::bf16 {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod avx512 {
-    use super::Element;
-    use std::arch::x86_64::*;
-
-    /// Transposes a 16 × 16 block: interleave pairs of rows, then pairs of pairs, then quarters.
-    ///
-    /// # Safety
-    /// Both blocks are valid; the CPU has AVX-512F and DQ.
-    #[target_feature(enable = "avx512f,avx512dq")]
-    pub(super) unsafe fn transpose_16<T: Element>(src: *const T, ld: usize, dst: *mut f32, stride: usize) {
-        let mut r = [_mm512_setzero_ps(); 16];
-        for i in 0..16 {
-            // SAFETY: the caller's promise.
-            r[i] = unsafe { T::load_16(src.wrapping_add(i * ld)) };
-        }
-        let mut t = r;
-        for i in (0..16).step_by(2) {
-            t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
-            t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
-        }
-        for i in (0..16).step_by(4) {
-            let pair = |x| _mm512_castps_pd(x);
-            r[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(pair(t[i]), pair(t[i + 2])));
-            r[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(pair(t[i]), pair(t[i + 2])));
-            r[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(pair(t[i + 1]), pair(t[i + 3])));
-            r[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(pair(t[i + 1]), pair(t[i + 3])));
-        }
-        // r[4g + c] now holds, in its quarter q, column 4q + c of rows 4g..4g + 4.
-        for c in 0..4 {
-            let even = _mm512_shuffle_f32x4::<0x88>(r[c], r[4 + c]);
-            let odd = _mm512_shuffle_f32x4::<0xdd>(r[c], r[4 + c]);
-            let even_high = _mm512_shuffle_f32x4::<0x88>(r[8 + c], r[12 + c]);
-            let odd_high = _mm512_shuffle_f32x4::<0xdd>(r[8 + c], r[12 + c]);
-            let columns = [
-                (c, _mm512_shuffle_f32x4::<0x88>(even, even_high)),
-                (8 + c, _mm512_shuffle_f32x4::<0xdd>(even, even_high)),
-                (4 + c, _mm512_shuffle_f32x4::<0x88>(odd, odd_high)),
-                (12 + c, _mm512_shuffle_f32x4::<0xdd>(odd, odd_high)),
-            ];
-            for (column, values) in columns {
-                // SAFETY: the caller's promise.
-                unsafe { _mm512_mask_storeu_ps(dst.wrapping_add(column * stride), !0, values) };
-            }
-        }
-    }
-}
+mod avx512;
 
 #[cfg(test)]
 mod tests {

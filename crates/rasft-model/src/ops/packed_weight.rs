@@ -141,8 +141,14 @@ pub fn linear_packed(x: &Tensor, w: &PackedWeight, bias: Option<&Tensor>) -> Res
     require(cpu, OP, "x and bias", || "f32 on the cpu".into(), || format!("{:?}", x.dtype()))?;
     let mut y = vec![0f32; t * w.n];
     match bias {
-        Some(bias) => with_slices(OP, [x, bias], |[x, bias]| Ok(w.apply(x, Some(bias), &mut y)))?,
-        None => with_slices(OP, [x], |[x]| Ok(w.apply(x, None, &mut y)))?,
-    }
+        Some(bias) => with_slices(OP, [x, bias], |[x, bias]| {
+            w.apply(x, Some(bias), &mut y);
+            Ok(())
+        }),
+        None => with_slices(OP, [x], |[x]| {
+            w.apply(x, None, &mut y);
+            Ok(())
+        }),
+    }?;
     Tensor::from_vec(y, (t, w.n), x.device())
 }

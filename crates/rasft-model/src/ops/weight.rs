@@ -180,6 +180,13 @@ impl InplaceOp2 for Round {
 
     fn cpu_fwd(&self, s1: &mut CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<()> {
         let values = slice("round to bf16", s2, l2)?;
+        super::check::require(
+            l1.shape() == l2.shape(),
+            "round to bf16",
+            "values",
+            || format!("{:?}", l1.shape()),
+            || format!("{:?}", l2.shape()),
+        )?;
         let (CpuStorage::BF16(half), Some((from, to))) = (&mut *s1, l1.contiguous_offsets()) else {
             return Err(mismatch(
                 "round to bf16",

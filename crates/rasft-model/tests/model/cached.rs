@@ -1,14 +1,22 @@
 //! The cache changes nothing: however a sequence comes in, and whatever else is going on, each row has the same bits.
 
 use candle_core::Tensor;
-use rasft_model::{Decoder, KvCache, LoadOptions, ModelError, Packed};
+use rasft_model::{Decoder, DecoderConfig, KvCache, LoadOptions, ModelError, Packed};
 
-use crate::support::{FAMILIES, floats, tiny_decoder, tokens, uniform};
+use crate::support::{FAMILIES, floats, tiny_bf16_decoder, tiny_decoder, tokens, uniform};
 
 /// Rows of a (T, D) tensor as bits.
 fn rows(tensor: &Tensor) -> Vec<Vec<u32>> {
     let rows: Vec<Vec<f32>> = tensor.to_vec2().unwrap();
     rows.into_iter().map(|row| row.into_iter().map(f32::to_bits).collect()).collect()
+}
+
+/// Every family laid out for inference, one in bf16, and one whose weights lie as they train.
+fn decoders() -> Vec<(&'static str, Decoder)> {
+    let mut all: Vec<_> = FAMILIES.iter().map(|f| (*f, tiny_decoder(f, &LoadOptions::default()))).collect();
+    all.push(("qwen2 in bf16", tiny_bf16_decoder("qwen2")));
+    all.push(("qwen3 in training", tiny_decoder("qwen3", &LoadOptions::trainable())));
+    all
 }
 
 /// Hidden rows of one sequence alone, without a cache.
@@ -30,8 +38,7 @@ fn packing_changes_no_bit() {
 /// Sequences advance by random chunks in random company, in random slots.
 #[test]
 fn chunked_prefill_and_decode_change_no_bit() {
-    for (seed, family) in FAMILIES.iter().enumerate() {
-        let decoder = tiny_decoder(family, &LoadOptions::default());
+    for (seed, (family, decoder)) in decoders().into_iter().enumerate() {
         let lens = [40, 3, 101, 64, 9, 55];
         let sequences: Vec<Vec<u32>> = lens.iter().map(|n| tokens(*n, 97, 100 + *n as u64)).collect();
         let expected: Vec<_> = sequences.iter().map(|ids| alone(&decoder, ids)).collect();
@@ -108,8 +115,7 @@ fn a_forked_prefix_continues_as_if_it_had_been_read() {
 fn borrowed_prefixes_outlive_their_holders() {
     const SLOTS: usize = 6;
     let mut forks = 0;
-    for (seed, family) in FAMILIES.iter().enumerate() {
-        let decoder = tiny_decoder(family, &LoadOptions::default());
+    for (seed, (family, decoder)) in decoders().into_iter().enumerate() {
         let mut cache = KvCache::new(decoder.config(), SLOTS, 110).unwrap();
         let mut state = 77 + seed as u64;
         let mut random = |n: usize| ((uniform(&mut state) + 1.0) / 2.0 * n as f32) as usize % n;
@@ -190,6 +196,18 @@ fn requests_that_do_not_fit_are_refused_before_the_cache_changes() {
     assert!(cache.fork(0, 1, &[1]).unwrap_err().to_string().contains("holds 0"));
     assert!(cache.fork(0, 0, &[5]).unwrap_err().to_string().contains("slot 5"));
     assert!(KvCache::new(decoder.config(), usize::MAX, 2).is_err());
+    let one = Packed::from_sequences(&[[1]]);
+    let mut of_another = DecoderConfig { n_layers: 1, ..decoder.config().clone() };
+    for _ in 0..2 {
+        let mut cache = KvCache::new(&of_another, 2, 48).unwrap();
+        assert!(decoder.hidden_cached(&one, &mut cache).unwrap_err().to_string().contains("another model"));
+        of_another = DecoderConfig { head_dim: 2 * of_another.head_dim, ..decoder.config().clone() };
+    }
+    let mut gap = one.clone();
+    gap.ids.push(2);
+    assert!(decoder.hidden(&gap).unwrap_err().to_string().contains("1 of 2 tokens"));
+    gap.spans[0].start = 1;
+    assert!(decoder.hidden(&gap).unwrap_err().to_string().contains("begins at row 1"));
     let mut past = Packed::new();
     past.push(&[1], 1, 0);
     assert!(decoder.hidden(&past).unwrap_err().to_string().contains("no cache"));

@@ -70,8 +70,18 @@ pub fn tiny_decoder(family: &str, options: &LoadOptions) -> Decoder {
     if options.trainable == Trainable::Yes {
         return decoder;
     }
+    reloaded(&decoder, WeightsDtype::F32, options)
+}
+
+/// A tiny decoder for inference whose weights are exact in bf16, and lie in memory as such.
+pub fn tiny_bf16_decoder(family: &str) -> Decoder {
+    let decoder = tiny_decoder(family, &LoadOptions::trainable());
+    reloaded(&decoder, WeightsDtype::Bf16, &LoadOptions::default())
+}
+
+fn reloaded(decoder: &Decoder, dtype: WeightsDtype, options: &LoadOptions) -> Decoder {
     let dir = tempfile::tempdir().unwrap();
-    decoder.save_dir(dir.path(), None, WeightsDtype::F32).unwrap();
+    decoder.save_dir(dir.path(), None, dtype).unwrap();
     Decoder::load(&ModelDir::open(dir.path()).unwrap(), options).unwrap()
 }
 

@@ -1,5 +1,5 @@
-//! The passes of full training, in f32 or over bf16 weights, written out over the kernels: a forward pass that keeps what its backward pass needs, and
-//! the backward pass, which adds every gradient to a sum of the caller's.
+//! The passes of full training, in f32 or over bf16 weights, written out over the kernels: a forward pass that keeps what
+//! its backward pass needs, and the backward pass, which adds every gradient to a sum of the caller's.
 //!
 //! It computes what [`Decoder::hidden`], [`Decoder::token_logprobs`] and candle's `backward` compute, which stay the path on
 //! other devices and the oracle in tests: log-probabilities have the same bits, gradients agree to rounding. What it
@@ -31,8 +31,8 @@ pub enum Activations {
     /// All that the backward pass reads.
     #[default]
     Kept,
-    /// The block's input; the rest is computed again, which costs a third more time and saves most of the memory
-    /// (gradient checkpointing).
+    /// The block's input; the rest is computed again, which costs up to half as much time again and saves most of the
+    /// memory (gradient checkpointing).
     Recomputed,
 }
 

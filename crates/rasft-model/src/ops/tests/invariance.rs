@@ -1,6 +1,7 @@
 //! Rows keep their bits in any batch, at any place in it, on any number of threads; gradients on any number of threads.
 
 use super::{bits, noise, on_threads, tables, values};
+use crate::ops::kernels::{Vocabulary, Weight, cross_entropy};
 use crate::ops::{self, KvLayerMut, KvLayout, PackedWeight};
 use crate::packed::{Packed, Span};
 use candle_core::{DType, Device, Tensor, Var};
@@ -64,6 +65,25 @@ fn weights_packed_together_give_the_columns_of_each() {
     let y = ops::linear_packed(&x, &both, None).unwrap();
     assert_eq!(bits(&y.narrow(1, 0, 50).unwrap()), bits(&ops::linear(&x, &a, None).unwrap()));
     assert_eq!(bits(&y.narrow(1, 50, 7).unwrap()), bits(&ops::linear(&x, &b, None).unwrap()));
+}
+
+/// A vocabulary of several tiles, whole and not, as stored and laid out in either type.
+#[test]
+fn targets_have_the_same_bits_in_a_packed_vocabulary() {
+    let (n, d) = (70, 40);
+    let h = values(&noise(&[n, d], 1));
+    for v in [384, 385, 1000] {
+        let targets: Vec<u32> = (0..n).map(|i| (i * 131 % v) as u32).collect();
+        let w = noise(&[v, d], 2);
+        let exact = w.to_dtype(DType::BF16).unwrap().to_dtype(DType::F32).unwrap();
+        for w in [w, exact] {
+            let packed = PackedWeight::new(&[&w]).unwrap();
+            let stored = values(&w);
+            let all = [Vocabulary::Stored(Weight::F32(&stored)), Vocabulary::Packed(&packed)]
+                .map(|w| cross_entropy(&h, w, d, &targets).into_iter().map(f32::to_bits).collect::<Vec<_>>());
+            assert_eq!(all[0], all[1], "{v} entries, {packed:?}");
+        }
+    }
 }
 
 /// Compares an op on shuffled parts of a batch with the same rows of the whole batch.

@@ -1,0 +1,108 @@
+//! What a matrix product takes: its operands in every layout they come in, and one block of a right operand as the
+//! microkernel wants it.
+
+#![expect(unsafe_code, reason = "reads blocks of matrices whose bounds the product has checked")]
+
+use super::microkernel::{MR, NR};
+use super::pack::{copy_rows, transpose, widen};
+use half::bf16;
+
+/// The left operand, (M, K).
+#[derive(Clone, Copy)]
+pub(crate) enum Left<'a> {
+    /// `a[i, k]` at `i·ld + k`.
+    Rows { data: &'a [f32], ld: usize },
+    /// `a[i, k]` at `k·M + i`: a matrix stored transposed.
+    Transposed(&'a [f32]),
+}
+
+/// The right operand, (K, N).
+#[derive(Clone, Copy)]
+pub(crate) enum Right<'a> {
+    /// `b[k, j]` at `k·ld + j`.
+    Rows { data: &'a [f32], ld: usize },
+    /// `b[k, j]` at `j·ld + k`: a weight as stored.
+    Transposed { data: &'a [f32], ld: usize },
+    /// Panels of 48 columns, `panel, k, column in the panel`, padded to whole panels.
+    Panels(&'a [f32]),
+    /// As `Rows`, in bf16.
+    HalfRows { data: &'a [bf16], ld: usize },
+    /// As `Transposed`, in bf16.
+    HalfTransposed { data: &'a [bf16], ld: usize },
+    /// As `Panels`, in bf16: half the memory to read.
+    HalfPanels(&'a [bf16]),
+}
+
+/// Where one block of a panel of B can be read.
+pub(super) struct PanelView {
+    pub at: *const f32,
+    pub stride: usize,
+    /// Whether whole vectors may be read behind the last column.
+    pub padded: bool,
+    pub next: Bytes,
+}
+
+/// Memory that will be read soon; length 0 when it is not known.
+pub(super) struct Bytes {
+    pub at: *const u8,
+    pub len: usize,
+}
+
+impl Bytes {
+    const NONE: Self = Self { at: std::ptr::null(), len: 0 };
+}
+
+/// The rows `from..from + len` of one panel of B.
+///
+/// # Safety
+/// B is as the product's checks ask, (K, N) with K = `k`; the rows and the `cols` ≤ 48 columns from `col` on lie in it, `col`
+/// at the beginning of a panel. `scratch` has room for `len` rows of 48.
+pub(super) unsafe fn panel(
+    b: &Right,
+    k: usize,
+    from: usize,
+    len: usize,
+    col: usize,
+    cols: usize,
+    rows: usize,
+    scratch: *mut f32,
+) -> PanelView {
+    let laid_out = |padded| PanelView { at: scratch, stride: NR, padded, next: Bytes::NONE };
+    // SAFETY: indices stay inside B, the caller's promise; what comes next is only ever prefetched.
+    unsafe {
+        match *b {
+            Right::Panels(data) => {
+                let at = data.as_ptr().wrapping_add(col * k + from * NR);
+                let next = Bytes { at: at.wrapping_add(len * NR).cast(), len: len * NR * size_of::<f32>() };
+                PanelView { at, stride: NR, padded: true, next }
+            }
+            Right::HalfPanels(data) => {
+                let at = data.as_ptr().wrapping_add(col * k + from * NR);
+                widen(std::slice::from_raw_parts(at, len * NR), scratch);
+                let next = Bytes { at: at.wrapping_add(len * NR).cast(), len: len * NR * size_of::<bf16>() };
+                PanelView { next, ..laid_out(true) }
+            }
+            // Few rows do not earn the copy back.
+            Right::Rows { data, ld } if rows <= 2 * MR => {
+                let at = data.as_ptr().wrapping_add(from * ld + col);
+                PanelView { at, stride: ld, padded: false, next: Bytes::NONE }
+            }
+            Right::Rows { data, ld } => {
+                copy_rows(data.as_ptr().wrapping_add(from * ld + col), ld, len, cols, scratch);
+                laid_out(false)
+            }
+            Right::Transposed { data, ld } => {
+                transpose(data.as_ptr().wrapping_add(col * ld + from), ld, len, cols, scratch, NR);
+                laid_out(false)
+            }
+            Right::HalfRows { data, ld } => {
+                copy_rows(data.as_ptr().wrapping_add(from * ld + col), ld, len, cols, scratch);
+                laid_out(false)
+            }
+            Right::HalfTransposed { data, ld } => {
+                transpose(data.as_ptr().wrapping_add(col * ld + from), ld, len, cols, scratch, NR);
+                laid_out(false)
+            }
+        }
+    }
+}
