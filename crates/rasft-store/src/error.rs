@@ -50,14 +50,12 @@ pub enum StoreError {
         found: String,
     },
     /// `--out` names a view, but of something else.
-    #[error("--out {} holds {found} of `{stage}`, and the result is {result}\nhint: give --out another directory; nothing was changed", path.display())]
+    #[error("--out {} holds {found}, and the result is {result}\nhint: give --out another directory; nothing was changed", path.display())]
     OtherKind {
         /// The directory.
         path: PathBuf,
-        /// What it holds.
+        /// What it holds, and of which stage.
         found: String,
-        /// The stage that made it.
-        stage: String,
         /// What would take its place.
         result: String,
     },
@@ -70,18 +68,14 @@ pub enum StoreError {
         what: String,
     },
     /// The hash of something that results were made from and that no entry is.
-    #[error("{what:?} begins the hash of what came from outside: {role} of `{place}` {key}{}\nhint: the store keeps the hash of such an input, and no more", path.as_ref().map_or(String::new(), |path| format!(", read from {path}")))]
+    #[error(
+        "{what:?} begins the hash of what came from outside: {known_as}\nhint: the store keeps the hash of such an input, and no more"
+    )]
     Outside {
         /// What was asked for.
         what: String,
-        /// Its role as an input.
-        role: String,
-        /// The place of a result that it went into.
-        place: String,
-        /// The beginning of that result's key.
-        key: String,
-        /// Where it was.
-        path: Option<String>,
+        /// What it was to a result, and where it was.
+        known_as: String,
     },
     /// Several entries begin alike.
     #[error("{prefix:?} is the beginning of {} keys\nhint: give more digits", keys.len())]

@@ -51,13 +51,10 @@ impl Index {
         let users = self.by_hash.values().map(|(_, manifest)| manifest);
         let mut inputs = users.flat_map(|user| user.inputs.iter().map(move |(role, input)| (user, role, input)));
         let (user, role, input) = inputs.find(|(_, _, input)| input.hash.starts_with(prefix))?;
-        Some(StoreError::Outside {
-            what: prefix.to_owned(),
-            role: role.clone(),
-            place: user.stage.clone(),
-            key: user.key.chars().take(12).collect(),
-            path: input.path.clone(),
-        })
+        let read = input.path.as_ref().map_or(String::new(), |path| format!(", read from {path}"));
+        let key: String = user.key.chars().take(12).collect();
+        let known_as = format!("{role} of `{}` {key}{read}", user.stage);
+        Some(StoreError::Outside { what: prefix.to_owned(), known_as })
     }
 }
 

@@ -107,8 +107,8 @@ fn refuse_foreign(out: &Path, schema: &str) -> Result<(), StoreError> {
         Err(_) => return refuse(format!("its {MANIFEST_FILE} cannot be read")),
     };
     if manifest.schema != schema {
-        let (found, stage, result) = (manifest.schema, manifest.stage, schema.to_owned());
-        return Err(StoreError::OtherKind { path: out.to_owned(), found, stage, result });
+        let (found, result) = (format!("{} of `{}`", manifest.schema, manifest.stage), schema.to_owned());
+        return Err(StoreError::OtherKind { path: out.to_owned(), found, result });
     }
     let ours =
         |file: &PathBuf| file == Path::new(MANIFEST_FILE) || manifest.all_files().any(|(f, ..)| Path::new(f) == file);

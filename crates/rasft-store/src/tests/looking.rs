@@ -136,7 +136,10 @@ fn lineage_walks_back_to_every_input() {
     assert_eq!((tree.inputs[1].place.clone(), tree.inputs[2].repeated), (None, true));
     assert_eq!(store.lineage(hard.key.as_str()).unwrap().inputs.len(), 2);
     let error = store.show(&"ee".repeat(20)).unwrap_err();
-    assert!(error.to_string().contains("outside of `train`") && error.to_string().contains("/models/base"), "{error}");
+    assert!(
+        error.to_string().contains("outside: outside of `train`") && error.to_string().contains("/models/base"),
+        "{error}"
+    );
     assert_eq!(error.class(), Class::BadInput);
 }
 
