@@ -7,15 +7,19 @@ export RASFT_BIN ?= $(abspath $(TARGET_DIR))/debug
 PYENV := $(abspath $(TARGET_DIR))/python
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
-.PHONY: help build pipeline test test-endpoint check fuzz bench-verify bench-train bench-rollout fmt schemas man quickstart-model python python-peft smollm2
+.PHONY: help build experiment pipeline test test-endpoint check fuzz bench-verify bench-train bench-rollout fmt schemas man quickstart-model python python-peft smollm2
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 build: ## build the binaries
 	$(CARGO) build --locked --workspace --bins --examples
 
-pipeline: build ## run an experiment end to end (PIPELINE=pipelines/x.toml)
+pipeline: experiment build ## run an experiment end to end (PIPELINE=pipelines/x.toml)
 	@pipelines/run.sh $(PIPELINE)
+
+# Before a build of some minutes, not behind it.
+experiment:
+	@test -f $(PIPELINE) || { echo "there is no experiment $(PIPELINE)" >&2; exit 2; }
 
 test: python ## run every test
 	$(if $(shell $(CARGO) nextest --version 2>/dev/null),$(CARGO) nextest run --locked --workspace,$(CARGO) test --locked --workspace)

@@ -20,8 +20,14 @@ BASE=$(cfg model)
 ROUNDS=$(cfg rounds)
 SLICE=$(cfg problems_per_round)
 STEPS=$(cfg steps_per_round)
+for count in "rounds=$ROUNDS" "problems_per_round=$SLICE" "steps_per_round=$STEPS"; do
+    if ! [[ ${count#*=} =~ ^[1-9][0-9]*$ ]]; then
+        echo "run.sh: $CONFIG: [pipeline] ${count%%=*} is ${count#*=}, expected a whole number from 1 on" >&2
+        exit 2
+    fi
+done
 if [[ $BASE != hf:* && ! -e $BASE ]]; then
-    echo "run.sh: there is no model $BASE; pipelines/README.md says how to get it" >&2
+    echo "run.sh: there is no model $BASE under $PWD, from where paths count; pipelines/README.md says how to get it" >&2
     exit 1
 fi
 
@@ -74,5 +80,6 @@ for model in "${models[@]}"; do
     runs+=("${model%%=*}=$run")
 done
 stage rasft-eval compare "${runs[@]}" --out "$OUT/eval/comparison"
+stage rasft-eval compare "${runs[@]: -2}" --out "$OUT/eval/rasft-against-sft"
 rasft-eval report --runs "${runs[@]}" --out "$OUT/report.html"
 say "done in $((SECONDS - started)) s; results are under $OUT"

@@ -125,6 +125,8 @@ fn a_misspelt_key_stops_an_experiment_before_it_begins() {
         ("[eval]", "[eval]\nmax_new_token = 5", "did you mean \"max_new_tokens\"?"),
         ("rows = 8", "row = 8", "did you mean \"rows\"?"),
         ("batch_size = 8", "batch_size = \"eight\"", "\"batch_size\" = \"eight\""),
+        ("rounds = 2", "rounds = 0", "rounds is 0, expected a whole number from 1 on"),
+        ("rounds = 2", "rounds = \"three\"", "rounds is three, expected"),
         ("[train]", "[trian]", "did you mean \"train\"?"),
     ] {
         let broken = bench.write("broken.toml", good.replacen(from, to, 1));
