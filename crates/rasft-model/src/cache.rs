@@ -20,8 +20,16 @@ pub struct KvCache {
     lens: Vec<usize>,
     /// Per slot, where its first positions lie if not in itself.
     prefixes: Vec<Option<Prefix>>,
-    /// Room for the intermediate results of a step.
-    pool: Pool,
+    /// Room for the intermediate results of a step, one for each part.
+    pools: Vec<Pool>,
+}
+
+/// Some slots of a cache: a thread works on them while others work on the rest.
+pub(crate) struct CachePart<'a> {
+    pub layers: Vec<KvLayerMut<'a>>,
+    /// Per slot of the whole cache, where its first positions lie if not in itself; a slot and its holder are in one part.
+    pub prefixes: &'a [Option<Prefix>],
+    pub pool: &'a mut Pool,
 }
 
 impl KvCache {
@@ -44,7 +52,7 @@ impl KvCache {
             layers: (0..config.n_layers).map(|_| layer()).collect(),
             lens: vec![0; n_slots],
             prefixes: vec![None; n_slots],
-            pool: Pool::default(),
+            pools: Vec::new(),
         })
     }
 
@@ -145,25 +153,37 @@ impl KvCache {
         }
     }
 
-    /// Where a step takes its buffers from.
-    pub(crate) fn pool(&mut self) -> &mut Pool {
-        &mut self.pool
-    }
-
     /// The part of one layer, as the kernel takes it.
     pub(crate) fn layer_mut(&mut self, layer: usize) -> KvLayerMut<'_> {
         let (keys, values) = &mut self.layers[layer];
-        KvLayerMut { layout: self.layout, keys, values }
+        KvLayerMut::whole(self.layout, keys, values)
     }
 
-    /// The same, with where each slot's first positions lie.
-    pub(crate) fn layer_and_prefixes(&mut self, layer: usize) -> (KvLayerMut<'_>, &[Option<Prefix>]) {
-        let (keys, values) = &mut self.layers[layer];
-        (KvLayerMut { layout: self.layout, keys, values }, &self.prefixes)
+    /// The slot in which the first positions of a slot lie: itself, or the holder of its prefix.
+    pub(crate) fn family(&self, slot: usize) -> usize {
+        family(&self.prefixes, slot)
+    }
+
+    /// The cache in `n` parts, each with the slots of some families; `part_of` names the part of a family.
+    pub(crate) fn parts(&mut self, n: usize, part_of: impl Fn(usize) -> Option<usize>) -> Vec<CachePart<'_>> {
+        self.pools.resize_with(n.max(self.pools.len()), Pool::default);
+        let prefixes = &self.prefixes;
+        let part_of = |slot| part_of(family(prefixes, slot));
+        let part = |pool| CachePart { layers: Vec::with_capacity(self.layers.len()), prefixes, pool };
+        let mut parts: Vec<_> = self.pools.iter_mut().take(n).map(part).collect();
+        for (keys, values) in &mut self.layers {
+            let layers = KvLayerMut::parts(self.layout, keys, values, n, part_of);
+            parts.iter_mut().zip(layers).for_each(|(part, layer)| part.layers.push(layer));
+        }
+        parts
     }
 
     /// Records that every layer now holds `len` tokens of a slot.
     pub(crate) fn set_len(&mut self, slot: usize, len: usize) {
         self.lens[slot] = len;
     }
+}
+
+fn family(prefixes: &[Option<Prefix>], slot: usize) -> usize {
+    prefixes[slot].map_or(slot, |prefix| prefix.holder)
 }

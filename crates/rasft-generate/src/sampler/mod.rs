@@ -26,6 +26,7 @@ pub fn sample_rng(seed: u64, problem_id: &str, sample_index: u32) -> ChaCha8Rng 
 #[derive(Debug, Default)]
 pub struct Scratch {
     scores: Vec<f32>,
+    weights: Vec<f32>,
     sums: Vec<f64>,
     keys: Vec<u64>,
 }
@@ -61,26 +62,33 @@ impl Sampler {
     /// # Errors
     /// `None` when a logit is not finite, or nothing is left to choose from.
     pub fn next(&mut self, logits: &[f32], params: &SamplingParams, scratch: &mut Scratch) -> Option<(u32, f32)> {
-        if !softmax::all_finite(logits) {
-            return None;
-        }
+        let largest = softmax::finite_max(logits)?;
         let uniform = unit_interval(self.rng.next_u64());
-        let Scratch { scores, sums, keys } = scratch;
-        scores.clear();
-        scores.extend_from_slice(logits);
-        self.adjust(scores, params);
-        let best = softmax::max(scores);
+        let Scratch { scores, weights, sums, keys } = scratch;
+        let (scores, best) = if self.adjusts(params) {
+            scores.clear();
+            scores.extend_from_slice(logits);
+            self.adjust(scores, params);
+            (scores.as_slice(), softmax::max(scores))
+        } else {
+            (logits, largest)
+        };
         if !best.is_finite() {
             return None;
         }
         let token = if params.is_greedy() {
             scores.iter().position(|z| *z == best)? as u32
         } else {
-            softmax::weigh(scores, params.temperature, sums);
-            candidates::draw(scores, sums, params, uniform, keys)
+            softmax::weigh(scores, best, params.temperature, weights, sums);
+            candidates::draw(weights, sums, params, uniform, keys)
         };
         self.remember(token, params);
-        Some((token, softmax::logprob(logits, token)))
+        Some((token, softmax::logprob_below(logits, largest, token)))
+    }
+
+    /// Whether a score may differ from its logit.
+    fn adjusts(&self, params: &SamplingParams) -> bool {
+        !self.seen.is_empty() || self.n_chosen < params.min_new_tokens
     }
 
     /// Rules out the end of the sequence while it is too early, and applies the repetition penalty.

@@ -37,7 +37,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 }
 
 multiversion! {
-    /// Largest value; −∞ of an empty slice. NaNs are passed over: see [`all_finite`].
+    /// Largest value; −∞ of an empty slice. NaNs are passed over: see [`finite_max`].
     pub(crate) fn max(values: &[f32]) -> f32 {
         let mut lanes = [f32::NEG_INFINITY; LANES];
         let (whole, rest) = values.as_chunks::<LANES>();
@@ -51,17 +51,20 @@ multiversion! {
 }
 
 multiversion! {
-    /// Whether every value is a finite number.
-    pub(crate) fn all_finite(values: &[f32]) -> bool {
+    /// Largest value; `None` of an empty slice, or when some value is not a finite number.
+    pub(crate) fn finite_max(values: &[f32]) -> Option<f32> {
         // 0·z is NaN exactly if z is not finite, and a NaN never leaves a sum.
-        let mut lanes = [0.0f32; LANES];
+        let (mut lanes, mut zeros) = ([f32::NEG_INFINITY; LANES], [0.0f32; LANES]);
         let (whole, rest) = values.as_chunks::<LANES>();
         for chunk in whole {
-            for (lane, z) in lanes.iter_mut().zip(chunk) {
-                *lane += 0.0 * z;
+            for ((lane, zero), z) in lanes.iter_mut().zip(&mut zeros).zip(chunk) {
+                *lane = if *z > *lane { *z } else { *lane };
+                *zero += 0.0 * z;
             }
         }
-        lanes.iter().all(|lane| *lane == 0.0) && rest.iter().all(|z| z.is_finite())
+        let finite = zeros.iter().all(|zero| *zero == 0.0) && rest.iter().all(|z| z.is_finite());
+        let largest = lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |m, z| if *z > m { *z } else { m });
+        (finite && !values.is_empty()).then_some(largest)
     }
 }
 
@@ -89,7 +92,11 @@ fn block_sum(block: &[f32], term: impl Fn(f32) -> f32) -> f64 {
 /// There is no such token.
 #[must_use]
 pub fn logprob(logits: &[f32], token: u32) -> f32 {
-    let m = max(logits);
+    logprob_below(logits, max(logits), token)
+}
+
+/// [`logprob`] where the largest logit `m` is known.
+pub(crate) fn logprob_below(logits: &[f32], m: f32, token: u32) -> f32 {
     (f64::from(logits[token as usize]) - f64::from(m) - sum_of_exp(logits, m).ln()) as f32
 }
 
@@ -103,19 +110,20 @@ multiversion! {
     }
 }
 
-/// Turns scores into weights `exp((z − max z)/T)` in place and returns the sum of each [`BLOCK`] in `sums`.
-pub(crate) fn weigh(scores: &mut [f32], temperature: f64, sums: &mut Vec<f64>) {
+/// Writes the weights `exp((z − m)/T)`, `m = max z`, and the sum of each [`BLOCK`] of them to `sums`.
+pub(crate) fn weigh(scores: &[f32], m: f32, temperature: f64, weights: &mut Vec<f32>, sums: &mut Vec<f64>) {
+    weights.resize(scores.len(), 0.0);
     sums.clear();
-    weigh_blocks(scores, max(scores), (1.0 / temperature) as f32, sums);
+    weigh_blocks(scores, m, (1.0 / temperature) as f32, weights, sums);
 }
 
 multiversion! {
-    fn weigh_blocks(scores: &mut [f32], m: f32, scale: f32, sums: &mut Vec<f64>) {
-        for block in scores.chunks_mut(BLOCK) {
-            for z in block.iter_mut() {
-                *z = exp((*z - m) * scale);
+    fn weigh_blocks(scores: &[f32], m: f32, scale: f32, weights: &mut [f32], sums: &mut Vec<f64>) {
+        for (scores, weights) in scores.chunks(BLOCK).zip(weights.chunks_mut(BLOCK)) {
+            for (w, z) in weights.iter_mut().zip(scores) {
+                *w = exp((z - m) * scale);
             }
-            sums.push(block_sum(block, |w| w));
+            sums.push(block_sum(weights, |w| w));
         }
     }
 }
@@ -155,12 +163,13 @@ mod tests {
     #[test]
     fn what_is_not_finite_is_seen_in_every_place() {
         let mut values = noise(61, 1);
-        assert!(all_finite(&values));
-        assert!(all_finite(&[f32::MAX, f32::MIN, -0.0]));
+        assert_eq!(finite_max(&values), Some(max(&values)));
+        assert_eq!(finite_max(&[f32::MIN, f32::MAX, -0.0]), Some(f32::MAX));
+        assert_eq!(finite_max(&[]), None);
         for at in 0..61 {
             for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 let good = std::mem::replace(&mut values[at], odd);
-                assert!(!all_finite(&values), "{odd} at {at}");
+                assert_eq!(finite_max(&values), None, "{odd} at {at}");
                 values[at] = good;
             }
         }
@@ -171,22 +180,21 @@ mod tests {
         for at in 0..61 {
             let mut values = noise(61, 2);
             values[at] = 3.0;
-            assert_eq!(max(&values), 3.0);
+            assert_eq!((max(&values), finite_max(&values)), (3.0, Some(3.0)));
         }
     }
 
     #[test]
     fn weights_and_their_sums() {
-        let mut scores: Vec<f32> = noise(300, 3);
-        let logits = scores.clone();
-        let mut sums = Vec::new();
-        weigh(&mut scores, 0.5, &mut sums);
-        assert_eq!(sums.len(), 3);
+        let logits: Vec<f32> = noise(300, 3);
+        let (mut weights, mut sums) = (Vec::new(), Vec::new());
         let m = max(&logits);
-        for (w, z) in scores.iter().zip(&logits) {
+        weigh(&logits, m, 0.5, &mut weights, &mut sums);
+        assert_eq!(sums.len(), 3);
+        for (w, z) in weights.iter().zip(&logits) {
             assert!((w - ((z - m) / 0.5).exp()).abs() < 1e-6);
         }
-        let total: f64 = scores.iter().map(|w| f64::from(*w)).sum();
+        let total: f64 = weights.iter().map(|w| f64::from(*w)).sum();
         assert!((sums.iter().sum::<f64>() - total).abs() < 1e-5 * total);
     }
 }

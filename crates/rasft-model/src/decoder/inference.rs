@@ -9,10 +9,11 @@ use candle_core::{Result, Tensor, Var};
 
 use super::params::{Affine, BlockParams, ModelParams};
 use super::place::{Place, values};
-use crate::cache::KvCache;
-use crate::ops::PackedWeight;
-use crate::ops::kernels::{Vocabulary, activate_joint, add_in_place, attend, cross_entropy, normalise, split_columns};
-use crate::packed::Packed;
+use crate::cache::CachePart;
+use crate::ops::kernels::{
+    Prefix, Vocabulary, activate_joint, add_in_place, attend, cross_entropy, normalise, split_columns,
+};
+use crate::ops::{KvLayerMut, PackedWeight};
 use crate::pool::Pool;
 
 /// All weights of a model.
@@ -39,11 +40,11 @@ struct Block {
 }
 
 /// Where attention finds the tokens before the batch.
-enum Past<'a> {
+enum Past<'a, 'c> {
     /// Nowhere: sequences are whole.
     None,
     /// In the cache, which takes up the new ones.
-    Cache(&'a mut KvCache),
+    Cache { layers: &'a mut [KvLayerMut<'c>], prefixes: &'c [Option<Prefix>] },
 }
 
 impl Inference {
@@ -61,16 +62,16 @@ impl Inference {
     }
 
     /// Hidden states after the final norm, (T, D), over whole sequences.
-    pub(super) fn hidden(&self, place: &Place<'_>, batch: &Packed) -> Vec<f32> {
-        self.forward(place, batch, &mut Past::None, &mut Pool::default())
+    pub(super) fn hidden(&self, place: &Place<'_>, ids: &[u32]) -> Vec<f32> {
+        let mut hidden = vec![0.0; place.n_tokens() * place.config.hidden_size];
+        self.forward(place, ids, &mut Past::None, &mut Pool::default(), &mut hidden);
+        hidden
     }
 
     /// The same of new tokens, whose predecessors are in the cache.
-    pub(super) fn hidden_cached(&self, place: &Place<'_>, batch: &Packed, cache: &mut KvCache) -> Vec<f32> {
-        let mut pool = std::mem::take(cache.pool());
-        let hidden = self.forward(place, batch, &mut Past::Cache(cache), &mut pool);
-        *cache.pool() = pool;
-        hidden
+    pub(super) fn hidden_cached(&self, place: &Place<'_>, ids: &[u32], cache: CachePart<'_>, hidden: &mut [f32]) {
+        let CachePart { mut layers, prefixes, pool } = cache;
+        self.forward(place, ids, &mut Past::Cache { layers: &mut layers, prefixes }, pool, hidden);
     }
 
     /// Unnormalised scores (N, V) of hidden states (N, D).
@@ -83,18 +84,15 @@ impl Inference {
         cross_entropy(hidden, Vocabulary::Packed(&self.head), self.head.k(), targets)
     }
 
-    fn forward(&self, place: &Place<'_>, batch: &Packed, past: &mut Past<'_>, pool: &mut Pool) -> Vec<f32> {
-        let (t, d) = (batch.len(), place.config.hidden_size);
-        let mut x = pool.take(t * d);
-        self.embedding.as_ref().unwrap_or(&self.head).look_up(&batch.ids, &mut x);
+    fn forward(&self, place: &Place<'_>, ids: &[u32], past: &mut Past<'_, '_>, pool: &mut Pool, hidden: &mut [f32]) {
+        let mut x = pool.take(hidden.len());
+        self.embedding.as_ref().unwrap_or(&self.head).look_up(ids, &mut x);
         for (layer, block) in self.blocks.iter().enumerate() {
             block.add_attention(place, layer, past, &mut x, pool);
             block.add_feed_forward(place, &mut x, pool);
         }
-        let mut hidden = vec![0.0; t * d];
-        normalise(&x, &self.norm, place.eps(), &mut hidden);
+        normalise(&x, &self.norm, place.eps(), hidden);
         pool.give([x]);
-        hidden
     }
 }
 
@@ -121,7 +119,7 @@ impl Block {
     }
 
     /// `x += Wo·attention(rope(Wq·n), rope(Wk·n), Wv·n)`, `n = norm(x)`
-    fn add_attention(&self, place: &Place<'_>, layer: usize, past: &mut Past<'_>, x: &mut [f32], pool: &mut Pool) {
+    fn add_attention(&self, place: &Place<'_>, layer: usize, past: &mut Past<'_, '_>, x: &mut [f32], pool: &mut Pool) {
         let (t, config, eps) = (place.n_tokens(), place.config, place.eps());
         let (q_dim, kv_dim) = (config.q_dim(), config.kv_dim());
         let mut normed = pool.take(x.len());
@@ -142,8 +140,8 @@ impl Block {
         let mut mixed = pool.take(q.len());
         match past {
             Past::None => attend([&q, &k, &v], place.spans, place.heads(), place.scale(), &mut mixed),
-            Past::Cache(cache) => {
-                let (mut layer, prefixes) = cache.layer_and_prefixes(layer);
+            Past::Cache { layers, prefixes } => {
+                let layer = &mut layers[layer];
                 layer.store(&k, &v, place.spans);
                 layer.attend(&q, place.spans, prefixes, place.heads(), place.scale(), &mut mixed);
             }

@@ -30,6 +30,7 @@ pub mod recorded;
 mod rope_tables;
 mod rounded;
 mod save;
+mod shares;
 
 pub use adapted::AdapterFrom;
 use block::Network;
@@ -210,7 +211,7 @@ impl Decoder {
             Answering::LaidOut(inference) => {
                 let positions = batch.positions();
                 let hidden =
-                    rayon::scope(|_| self.with_place(batch, &positions, |place| inference.hidden(place, batch)))?;
+                    rayon::scope(|_| self.with_place(batch, &positions, |place| inference.hidden(place, &batch.ids)))?;
                 self.rows(hidden, self.config.hidden_size)
             }
         }
@@ -236,9 +237,7 @@ impl Decoder {
             Frozen::LaidOut(inference) => {
                 let long = batch.spans.iter().filter(|span| span.len > 1);
                 long.for_each(|span| cache.make_whole(span.slot));
-                let positions = batch.positions();
-                let pass = |place: &place::Place<'_>| inference.hidden_cached(place, batch, cache);
-                let hidden = rayon::scope(|_| self.with_place(batch, &positions, pass))?;
+                let hidden = rayon::scope(|_| self.hidden_in_shares(inference, batch, cache))?;
                 self.rows(hidden, self.config.hidden_size)?
             }
         };

@@ -85,20 +85,16 @@ impl Heads {
 
     /// Values `query, head in group g, dim` taken from rows of all heads, times `factor`.
     pub fn gather(&self, rows: &[f32], g: usize, factor: f32) -> Vec<f32> {
-        let mut values = Vec::with_capacity(rows.len() / self.kv);
-        self.gather_onto(rows, g, factor, &mut values);
+        let mut values = vec![0.0; rows.len() / self.kv];
+        self.gather_into(rows, g, factor, &mut values);
         values
     }
 
-    /// [`Heads::gather`] behind what `values` holds.
-    pub fn gather_onto(&self, rows: &[f32], g: usize, factor: f32, values: &mut Vec<f32>) {
+    /// [`Heads::gather`] into memory that is there.
+    pub fn gather_into(&self, rows: &[f32], g: usize, factor: f32, values: &mut [f32]) {
         let (len, from) = (self.group() * self.dim, g * self.group() * self.dim);
-        let first = values.len();
-        for row in rows.chunks_exact(self.q_row()) {
-            values.extend_from_slice(&row[from..from + len]);
-        }
-        if factor != 1.0 {
-            values[first..].iter_mut().for_each(|value| *value *= factor);
+        for (row, values) in rows.chunks_exact(self.q_row()).zip(values.chunks_exact_mut(len)) {
+            values.iter_mut().zip(&row[from..]).for_each(|(value, x)| *value = x * factor);
         }
     }
 

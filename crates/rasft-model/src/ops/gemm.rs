@@ -6,10 +6,11 @@
 
 #![expect(unsafe_code, reason = "tasks write disjoint tiles of one matrix")]
 
-use super::microkernel::{MR, NR, Tile, run};
+use super::microkernel::{MR, NR, Source, Tile, run};
 pub(crate) use super::operand::{Left, Right};
 use super::operand::{PanelView, panel};
 use super::pack::{Scratch, Tasks, panels_of_transposed, scratch_panels_of_stored};
+use super::simd::LINE_BYTES;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
@@ -21,8 +22,6 @@ const MC: usize = 256;
 const MC_WIDE: usize = 512;
 /// Values of B, stored transposed, up to which it is packed as a whole for several blocks of rows.
 const PACK_WHOLE: usize = 1 << 22;
-/// What one prefetch brings.
-const LINE_BYTES: usize = 64;
 /// Multiply-adds below which waking threads costs more than it gains.
 const SEQUENTIAL: usize = 1 << 17;
 
@@ -226,7 +225,7 @@ unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, from: usi
     let cols = NR.min(part.columns.end - col);
     let len = KC.min(k - from);
     // SAFETY: the block of B and the scratch hold `len` rows of `cols` columns.
-    let PanelView { at: b_at, stride: b_row, padded: b_padded, next } =
+    let PanelView { at: b_at, stride: b_row, padded: b_padded, source, next } =
         unsafe { panel(part.b, k, from, len, col, cols, rows.len(), part.scratch) };
     // Packed panels follow each other: each tile fetches its share of the next block meanwhile.
     let share = next.len / rows.len().div_ceil(MR);
@@ -244,6 +243,7 @@ unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, from: usi
             rows: MR.min(end - row),
             cols,
             b_padded,
+            source: if nth == 0 { source } else { Source::Here },
             accumulate: from > 0 || part.start == Start::Kept,
             ahead: next.at.wrapping_add(nth * share),
             ahead_step: (share / len.max(1)).min(LINE_BYTES),

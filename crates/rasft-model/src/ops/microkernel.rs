@@ -5,7 +5,10 @@
 
 #![expect(unsafe_code, reason = "register tiles need raw pointers and vector intrinsics")]
 
+use super::pack::copy_rows;
 use super::simd::{Level, level};
+use super::weight::Element;
+use half::bf16;
 
 /// Rows of a full tile.
 pub(crate) const MR: usize = 8;
@@ -13,6 +16,17 @@ pub(crate) const MR: usize = 8;
 pub(crate) const WIDTH: usize = 16;
 /// Columns of a full tile: three vectors, so that 24 sums, 3 columns and a broadcast fill the 32 registers.
 pub(crate) const NR: usize = 3 * WIDTH;
+
+/// Where a block of b lies before the first tile that reads it.
+#[derive(Clone, Copy)]
+pub(crate) enum Source {
+    /// Where the tile expects it.
+    Here,
+    /// In rows that begin `ld` values apart; the tile copies them to where the next tiles expect them.
+    F32 { rows: *const f32, ld: usize },
+    /// The same in bf16; the copy is wider.
+    Bf16 { rows: *const bf16, ld: usize },
+}
 
 /// A tile's operands. `a[i, k]` is at `a + i·a_row + k·a_col`, `b[k, j]` at `b + k·b_row + j`, `c[i, j]` at `c + i·c_row + j`.
 #[derive(Clone, Copy)]
@@ -30,8 +44,9 @@ pub(crate) struct Tile {
     pub rows: usize,
     /// Columns, 1..=48. The columns of `b` must be readable up to the next multiple of 16 if `b_padded`.
     pub cols: usize,
-    /// Whether whole vectors of `b` may be read behind the last column.
+    /// Whether whole vectors of `b`, and of its source, may be read behind the last column.
     pub b_padded: bool,
+    pub source: Source,
     /// Start from what `c` holds rather than from 0.
     pub accumulate: bool,
     /// Memory to be wanted soon; every step of k asks for the cache line there and moves on by `ahead_step` bytes.
@@ -42,11 +57,42 @@ pub(crate) struct Tile {
 /// Computes one tile.
 ///
 /// # Safety
-/// All elements named by [`Tile`] are valid for reads (`a`, `b`) or reads and writes (`c`), and nobody else touches the
-/// tile of `c` meanwhile.
+/// All elements named by [`Tile`] are valid for reads (`a`, `b` or its source) or reads and writes (`c`), and nobody else
+/// touches the tile of `c` meanwhile. If there is a source, `b` has room for `k` rows of 48.
 #[inline]
 pub(crate) unsafe fn run(tile: &Tile) {
     debug_assert!((1..=MR).contains(&tile.rows) && (1..=NR).contains(&tile.cols));
+    // SAFETY: the caller's promise.
+    unsafe {
+        match tile.source {
+            Source::Here => in_place(tile),
+            Source::F32 { rows, ld } => lay_out_and_run(tile, rows, ld),
+            Source::Bf16 { rows, ld } => lay_out_and_run(tile, rows, ld),
+        }
+    }
+}
+
+/// A full tile hides the copy behind its multiplications; another one copies first.
+///
+/// # Safety
+/// As [`run`].
+unsafe fn lay_out_and_run<T: Element>(tile: &Tile, rows: *const T, ld: usize) {
+    // SAFETY: the caller's promise, on a CPU with the features.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if level() == Level::Avx512 && (tile.rows, tile.cols) == (MR, NR) {
+            return avx512::lay_out_and_run(tile, rows, ld);
+        }
+        let cols = if tile.b_padded { NR } else { tile.cols };
+        copy_rows(rows, ld, tile.k, cols, tile.b.cast_mut());
+        in_place(tile);
+    }
+}
+
+/// # Safety
+/// As [`run`]; b is where the tile expects it.
+#[inline]
+unsafe fn in_place(tile: &Tile) {
     match level() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the CPU has the features, the rest is the caller's promise.
@@ -121,7 +167,7 @@ unsafe fn portable_piece<const R: usize>(t: &Tile, row: usize, col: usize, cols:
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
-    use super::{Tile, WIDTH};
+    use super::{Element, MR, NR, Tile, WIDTH};
     use std::arch::x86_64::*;
 
     // Masked loads and `wrapping_add` throughout: with debug assertions on, as in the profile the tests and the
@@ -166,30 +212,86 @@ mod avx512 {
     unsafe fn tile<const R: usize, const V: usize>(t: &Tile) {
         let last = t.cols - (V - 1) * WIDTH;
         let mask: __mmask16 = ((1u32 << last) - 1) as u16;
-        let mut sums = [[_mm512_setzero_ps(); V]; R];
         // SAFETY: reads and writes stay inside the tile: the last vector is masked where it would not.
         unsafe {
-            if t.accumulate {
-                for i in 0..R {
-                    for v in 0..V {
-                        let from = t.c.wrapping_add(i * t.c_row + v * WIDTH);
-                        let lanes = if v + 1 == V { mask } else { !0 };
-                        sums[i][v] = _mm512_maskz_loadu_ps(lanes, from);
-                    }
-                }
-            }
+            let mut sums = begin::<R, V>(t, mask);
             if last == WIDTH || t.b_padded {
                 chains::<R, V, false>(t, mask, &mut sums);
             } else {
                 chains::<R, V, true>(t, mask, &mut sums);
             }
-            for i in 0..R {
-                for v in 0..V {
-                    let to = t.c.wrapping_add(i * t.c_row + v * WIDTH);
-                    let lanes = if v + 1 == V { mask } else { !0 };
-                    _mm512_mask_storeu_ps(to, lanes, sums[i][v]);
-                }
+            end(t, mask, &sums);
+        }
+    }
+
+    /// What the chains start from.
+    ///
+    /// # Safety
+    /// As [`tile`]; `mask` has the lanes of the last vector.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn begin<const R: usize, const V: usize>(t: &Tile, mask: __mmask16) -> [[__m512; V]; R] {
+        let mut sums = [[_mm512_setzero_ps(); V]; R];
+        for i in (0..R).take_while(|_| t.accumulate) {
+            for v in 0..V {
+                let lanes = if v + 1 == V { mask } else { !0 };
+                // SAFETY: inside the tile.
+                sums[i][v] = unsafe { _mm512_maskz_loadu_ps(lanes, t.c.wrapping_add(i * t.c_row + v * WIDTH)) };
             }
+        }
+        sums
+    }
+
+    /// Writes the sums.
+    ///
+    /// # Safety
+    /// As [`begin`].
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn end<const R: usize, const V: usize>(t: &Tile, mask: __mmask16, sums: &[[__m512; V]; R]) {
+        for i in 0..R {
+            for v in 0..V {
+                let lanes = if v + 1 == V { mask } else { !0 };
+                // SAFETY: inside the tile.
+                unsafe { _mm512_mask_storeu_ps(t.c.wrapping_add(i * t.c_row + v * WIDTH), lanes, sums[i][v]) };
+            }
+        }
+    }
+
+    /// Rows that are asked for before they are read: they may lie too far apart for the processor to guess.
+    const ROWS_AHEAD: usize = 8;
+
+    /// A full tile, each row of b on its way from its source to where the next tiles read it.
+    ///
+    /// # Safety
+    /// As [`super::run`], on a CPU with AVX-512F; the tile has 8 rows and 48 columns.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn lay_out_and_run<T: Element>(t: &Tile, source: *const T, ld: usize) {
+        const V: usize = NR / WIDTH;
+        // SAFETY: the caller's promise; a prefetch touches no memory.
+        unsafe {
+            let mut sums = begin::<MR, V>(t, !0);
+            let (mut a, mut b, mut from, mut ahead) = (t.a, t.b.cast_mut(), source, t.ahead);
+            for _ in 0..t.k {
+                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                ahead = ahead.wrapping_add(t.ahead_step);
+                let mut columns = [_mm512_setzero_ps(); V];
+                for v in 0..V {
+                    _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(ROWS_AHEAD * ld + v * WIDTH).cast());
+                    columns[v] = T::load_16(from.wrapping_add(v * WIDTH));
+                    _mm512_mask_storeu_ps(b.wrapping_add(v * WIDTH), !0, columns[v]);
+                }
+                for i in 0..MR {
+                    let x = _mm512_broadcastss_ps(_mm_load_ss(a.wrapping_add(i * t.a_row)));
+                    for v in 0..V {
+                        sums[i][v] = _mm512_fmadd_ps(x, columns[v], sums[i][v]);
+                    }
+                }
+                a = a.wrapping_add(t.a_col);
+                b = b.wrapping_add(t.b_row);
+                from = from.wrapping_add(ld);
+            }
+            end(t, !0, &sums);
         }
     }
 
@@ -234,6 +336,7 @@ mod avx512 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::weight::rounded;
 
     /// Runs one kernel on a tile embedded in larger matrices and compares with the chain written out.
     #[test]
@@ -267,6 +370,7 @@ mod tests {
                         rows,
                         cols,
                         b_padded: false,
+                        source: Source::Here,
                         accumulate,
                         ahead: std::ptr::null(),
                         ahead_step: 0,
@@ -275,6 +379,46 @@ mod tests {
                     unsafe { kernel(&tile) };
                     assert!(c.iter().zip(&expected).all(|(x, y)| x.to_bits() == y.to_bits()), "{rows}×{cols}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_tile_lays_its_columns_out_on_the_way() {
+        let (k, ld) = (37, 53);
+        let half = rounded(&(0..k * ld).map(|i| (i as f32 * 0.3).cos()).collect::<Vec<_>>());
+        let wide: Vec<f32> = half.iter().map(|x| x.to_f32()).collect();
+        let a: Vec<f32> = (0..8 * k).map(|i| (i as f32 * 0.7).sin()).collect();
+        for (rows, cols, accumulate) in [(8, 48, false), (8, 48, true), (7, 48, true), (8, 31, false), (1, 16, false)] {
+            let result = |source, mut b: Vec<f32>, b_row| {
+                let mut c: Vec<f32> = (0..8 * ld).map(|i| i as f32 * 0.01).collect();
+                let tile = Tile {
+                    a: a.as_ptr(),
+                    a_row: k,
+                    a_col: 1,
+                    b: b.as_mut_ptr(),
+                    b_row,
+                    c: c.as_mut_ptr(),
+                    c_row: ld,
+                    k,
+                    rows,
+                    cols,
+                    b_padded: false,
+                    source,
+                    accumulate,
+                    ahead: std::ptr::null(),
+                    ahead_step: 0,
+                };
+                // SAFETY: the tile lies inside the vectors, and b has room for k rows of 48 where there is a source.
+                unsafe { run(&tile) };
+                (c, b)
+            };
+            let (expected, _) = result(Source::Here, wide.clone(), ld);
+            for source in [Source::F32 { rows: wide.as_ptr(), ld }, Source::Bf16 { rows: half.as_ptr(), ld }] {
+                let (found, b) = result(source, vec![0.0; k * NR], NR);
+                assert!(found.iter().zip(&expected).all(|(x, y)| x.to_bits() == y.to_bits()), "{rows}×{cols}");
+                let laid_out = |at: usize| b[at * NR..][..cols] == wide[at * ld..][..cols];
+                assert!((0..k).all(laid_out), "{rows}×{cols}");
             }
         }
     }

@@ -3,8 +3,8 @@
 
 #![expect(unsafe_code, reason = "reads blocks of matrices whose bounds the product has checked")]
 
-use super::microkernel::{MR, NR};
-use super::pack::{copy_rows, transpose, widen};
+use super::microkernel::{MR, NR, Source};
+use super::pack::transpose;
 use half::bf16;
 
 /// The left operand, (M, K).
@@ -39,6 +39,8 @@ pub(super) struct PanelView {
     pub stride: usize,
     /// Whether whole vectors may be read behind the last column.
     pub padded: bool,
+    /// Where it lies before the first tile reads it.
+    pub source: Source,
     pub next: Bytes,
 }
 
@@ -67,41 +69,36 @@ pub(super) unsafe fn panel(
     rows: usize,
     scratch: *mut f32,
 ) -> PanelView {
-    let laid_out = |padded| PanelView { at: scratch, stride: NR, padded, next: Bytes::NONE };
     // SAFETY: indices stay inside B, the caller's promise; what comes next is only ever prefetched.
     unsafe {
+        let view = |source| PanelView { at: scratch, stride: NR, padded: false, source, next: Bytes::NONE };
         match *b {
             Right::Panels(data) => {
                 let at = data.as_ptr().wrapping_add(col * k + from * NR);
                 let next = Bytes { at: at.wrapping_add(len * NR).cast(), len: len * NR * size_of::<f32>() };
-                PanelView { at, stride: NR, padded: true, next }
+                PanelView { at, padded: true, next, ..view(Source::Here) }
             }
             Right::HalfPanels(data) => {
-                let at = data.as_ptr().wrapping_add(col * k + from * NR);
-                widen(std::slice::from_raw_parts(at, len * NR), scratch);
-                let next = Bytes { at: at.wrapping_add(len * NR).cast(), len: len * NR * size_of::<bf16>() };
-                PanelView { next, ..laid_out(true) }
+                let rows = data.as_ptr().wrapping_add(col * k + from * NR);
+                let next = Bytes { at: rows.wrapping_add(len * NR).cast(), len: len * NR * size_of::<bf16>() };
+                PanelView { padded: true, next, ..view(Source::Bf16 { rows, ld: NR }) }
             }
             // Few rows do not earn the copy back.
             Right::Rows { data, ld } if rows <= 2 * MR => {
                 let at = data.as_ptr().wrapping_add(from * ld + col);
-                PanelView { at, stride: ld, padded: false, next: Bytes::NONE }
+                PanelView { at, stride: ld, ..view(Source::Here) }
             }
-            Right::Rows { data, ld } => {
-                copy_rows(data.as_ptr().wrapping_add(from * ld + col), ld, len, cols, scratch);
-                laid_out(false)
+            Right::Rows { data, ld } => view(Source::F32 { rows: data.as_ptr().wrapping_add(from * ld + col), ld }),
+            Right::HalfRows { data, ld } => {
+                view(Source::Bf16 { rows: data.as_ptr().wrapping_add(from * ld + col), ld })
             }
             Right::Transposed { data, ld } => {
                 transpose(data.as_ptr().wrapping_add(col * ld + from), ld, len, cols, scratch, NR);
-                laid_out(false)
-            }
-            Right::HalfRows { data, ld } => {
-                copy_rows(data.as_ptr().wrapping_add(from * ld + col), ld, len, cols, scratch);
-                laid_out(false)
+                view(Source::Here)
             }
             Right::HalfTransposed { data, ld } => {
                 transpose(data.as_ptr().wrapping_add(col * ld + from), ld, len, cols, scratch, NR);
-                laid_out(false)
+                view(Source::Here)
             }
         }
     }

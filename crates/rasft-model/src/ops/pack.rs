@@ -5,12 +5,10 @@
 
 use super::microkernel::MR;
 pub(crate) use super::microkernel::NR;
-use super::simd::{Level, level, multiversion};
+use super::simd::{Level, level};
 use super::weight::Element;
-use half::bf16;
 use rayon::prelude::*;
 use std::cell::RefCell;
-use std::mem::MaybeUninit;
 
 /// One cache line of values; a vector of these is aligned for whole-register loads.
 #[derive(Clone, Copy)]
@@ -45,10 +43,10 @@ thread_local! {
     static SPARE: RefCell<Vec<Aligned>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Buffers that a thread keeps: a product needs two at most.
-const SPARES: usize = 2;
+/// Buffers that a thread keeps: a product needs two at most, attention around it one.
+const SPARES: usize = 3;
 
-/// Room to lay an operand out for one product. The thread keeps it for the next one, because fresh memory of this size
+/// Room to work in, to lay an operand out for one product say. The thread keeps it for the next one, because fresh memory of this size
 /// costs as much as filling it.
 pub(crate) struct Scratch {
     buffer: Aligned,
@@ -61,7 +59,7 @@ impl Scratch {
     }
 
     /// `len` values, whatever they are, rounded up to whole lines.
-    fn of(len: usize) -> Self {
+    pub fn of(len: usize) -> Self {
         let mut buffer = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Aligned::zeros(0));
         if buffer.lines.len() * 16 < len {
             buffer = Aligned::zeros(len);
@@ -71,6 +69,10 @@ impl Scratch {
 
     pub fn as_slice(&self) -> &[f32] {
         self.buffer.as_slice()
+    }
+
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        self.buffer.as_mut_slice()
     }
 }
 
@@ -120,24 +122,6 @@ unsafe fn copy_array<T: Element, const N: usize>(from: *const T, to: *mut f32) {
     for i in (0..N).step_by(4) {
         // SAFETY: the caller's promise.
         unsafe { *to.wrapping_add(i).cast::<[f32; 4]>() = (*from.wrapping_add(i).cast::<[T; 4]>()).map(T::widen) };
-    }
-}
-
-/// Writes the f32 of every value of `src` to `dst`.
-///
-/// # Safety
-/// `dst` is valid for as many values, apart from `src`.
-pub(crate) unsafe fn widen(src: &[bf16], dst: *mut f32) {
-    // SAFETY: the caller's promise.
-    widen_all(src, unsafe { std::slice::from_raw_parts_mut(dst.cast(), src.len()) });
-}
-
-multiversion! {
-    fn widen_all(src: &[bf16], dst: &mut [MaybeUninit<f32>]) {
-        for (wide, half) in dst.iter_mut().zip(src) {
-            // What `to_f32` does, but for its treatment of NaNs, which weights are not.
-            wide.write(f32::from_bits(u32::from(half.to_bits()) << 16));
-        }
     }
 }
 

@@ -6,6 +6,9 @@
 /// Lanes of a [`sum_of_products`]; four 512-bit vectors, enough to hide the latency of a fused multiply-add.
 pub(crate) const LANES: usize = 64;
 
+/// What one prefetch brings.
+pub(crate) const LINE_BYTES: usize = 64;
+
 /// What the CPU can do, in the order we would rather have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -79,6 +82,20 @@ macro_rules! multiversion {
     };
 }
 pub use multiversion;
+
+/// Asks for memory that will be read soon. What must wait for a page is found out early, and side by side.
+#[inline]
+pub(crate) fn prefetch(values: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in values.chunks(LINE_BYTES / size_of::<f32>()) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        #[expect(unsafe_code, reason = "an intrinsic")]
+        // SAFETY: a prefetch touches no memory.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast())
+        };
+    }
+}
 
 /// Adds up lanes in one fixed tree.
 #[inline(always)]

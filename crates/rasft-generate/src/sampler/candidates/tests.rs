@@ -1,7 +1,7 @@
 //! The filters against a full sort, and frequencies against probabilities.
 
 use super::*;
-use crate::sampler::softmax::weigh;
+use crate::sampler::softmax::{max, weigh};
 use crate::testing::{noise, plain};
 use crate::{Sampler, Scratch, sample_rng};
 
@@ -23,6 +23,12 @@ fn by_definition(weights: &[f32], params: &SamplingParams) -> Vec<u32> {
     order.into_iter().map(|i| i as u32).collect()
 }
 
+fn weighed(logits: &[f32], temperature: f64) -> (Vec<f32>, Vec<f64>) {
+    let (mut weights, mut sums) = (Vec::new(), Vec::new());
+    weigh(logits, max(logits), temperature, &mut weights, &mut sums);
+    (weights, sums)
+}
+
 fn filtered(weights: &[f32], sums: &[f64], params: &SamplingParams) -> Vec<u32> {
     let mut keys = vec![7, 7, 7];
     filter(weights, sums, params, &mut keys);
@@ -32,11 +38,10 @@ fn filtered(weights: &[f32], sums: &[f64], params: &SamplingParams) -> Vec<u32> 
 #[test]
 fn filters_leave_what_the_definition_leaves() {
     for (n, spread) in [(1, 1.0), (5, 2.0), (100, 4.0), (1000, 8.0), (20_000, 6.0)] {
-        let mut weights: Vec<f32> = noise(n, n as u64).iter().map(|u| u * spread).collect();
+        let mut logits: Vec<f32> = noise(n, n as u64).iter().map(|u| u * spread).collect();
         // Quarter steps make many ties.
-        weights.iter_mut().step_by(2).for_each(|z| *z = (*z * 4.0).round() / 4.0);
-        let mut sums = Vec::new();
-        weigh(&mut weights, 0.9, &mut sums);
+        logits.iter_mut().step_by(2).for_each(|z| *z = (*z * 4.0).round() / 4.0);
+        let (weights, sums) = weighed(&logits, 0.9);
         for top_k in [0, 1, 2, 40, 700, 100_000] {
             for top_p in [1e-9, 0.3, 0.95, 0.999_99, 1.0] {
                 for min_p in [0.0, 1e-3, 0.2, 1.0] {
@@ -93,8 +98,7 @@ fn equal_tokens_are_kept_from_the_lowest_id_on() {
 /// Frequencies of 40,000 draws over 24 tokens against the filtered, renormalised probabilities.
 fn frequencies(params: &SamplingParams) {
     let logits: Vec<f32> = noise(24, 5).iter().map(|u| 3.0 * u).collect();
-    let mut weights = logits.clone();
-    weigh(&mut weights, params.temperature, &mut Vec::new());
+    let (weights, _) = weighed(&logits, params.temperature);
     let kept = by_definition(&weights, params);
     let total: f64 = kept.iter().map(|i| f64::from(weights[*i as usize])).sum();
     let n = 40_000;
@@ -131,9 +135,7 @@ fn draws_follow_the_probabilities() {
 
 #[test]
 fn the_ends_of_the_unit_interval_are_the_first_and_the_last_token() {
-    let mut weights: Vec<f32> = noise(1000, 9);
-    let mut sums = Vec::new();
-    weigh(&mut weights, 1.0, &mut sums);
+    let (weights, sums) = weighed(&noise(1000, 9), 1.0);
     let just_below_one = 1.0 - f64::EPSILON / 2.0;
     let keys = &mut Vec::new();
     assert_eq!(draw(&weights, &sums, &plain(), 0.0, keys), 0);

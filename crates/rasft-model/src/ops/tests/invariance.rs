@@ -176,7 +176,7 @@ fn in_chunks(batch: &Attended, hkv: usize, chunk: usize, n_slots: usize) -> Vec<
         }
         let picked: Vec<u32> = sources.iter().map(|&r| r as u32).collect();
         let [q, k, v] = [&batch.q, &batch.k, &batch.v].map(|x| rows(x, &picked));
-        let mut cache = KvLayerMut { layout, keys: &mut keys, values: &mut values };
+        let mut cache = KvLayerMut::new(layout, &mut keys, &mut values).unwrap();
         let y = bits(&ops::attention_cached(&q, &k, &v, &mut cache, &call.spans, 0.2).unwrap());
         for (row, source) in y.chunks_exact(h * dh).zip(sources) {
             out[source * h * dh..][..h * dh].copy_from_slice(row);
@@ -205,7 +205,7 @@ fn a_forked_prefix_continues_like_the_original() {
     let batch = attended(&[70], 4, hkv, dh);
     let layout = KvLayout::new(3, hkv, dh, 70);
     let (mut keys, mut values) = (vec![0.5; layout.n_values()], vec![0.5; layout.n_values()]);
-    let mut cache = KvLayerMut { layout, keys: &mut keys, values: &mut values };
+    let mut cache = KvLayerMut::new(layout, &mut keys, &mut values).unwrap();
     let feed = |cache: &mut KvLayerMut, from: usize, len: usize, slot: usize| {
         let [q, k, v] = batch.part(from, len);
         let span = Span { start: 0, len, past: from, slot };

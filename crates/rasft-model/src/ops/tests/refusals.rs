@@ -53,7 +53,7 @@ fn spans_that_do_not_tile_the_rows() {
     let layout = KvLayout::new(2, 2, 8, 10);
     let (mut keys, mut values) = (vec![0.0; layout.n_values()], vec![0.0; layout.n_values()]);
     let mut cached = |spans: &[Span]| {
-        let mut cache = KvLayerMut { layout, keys: &mut keys, values: &mut values };
+        let mut cache = KvLayerMut::new(layout, &mut keys, &mut values)?;
         ops::attention_cached(&q, &k, &k, &mut cache, spans, 1.0)
     };
     check(cached(&[span(0, 4, 0, 2)]), &["attention_cached", "2 slots"]);

@@ -1,0 +1,174 @@
+//! Where keys and values lie in memory, for [`super::cached`].
+//!
+//! Invariant: slots do not share memory, so that threads may work on different ones without knowing of each other.
+
+use super::check::require;
+use super::microkernel::NR;
+use crate::packed::Span;
+use candle_core::Result;
+use rayon::prelude::*;
+
+/// Keys of one panel: they lie side by side, as the matrix product wants its right operand.
+pub(crate) const PANEL: usize = NR;
+
+/// Where the keys and values of one layer lie in two flat slices.
+///
+/// Keys: slot, kv head, panel of 48 positions, dimension, position in the panel. Values: slot, kv head, position, dimension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvLayout {
+    n_slots: usize,
+    n_kv_heads: usize,
+    head_dim: usize,
+    capacity: usize,
+}
+
+impl KvLayout {
+    /// A layout for `n_slots` sequences of at least `max_len` positions (rounded up to whole panels).
+    pub fn new(n_slots: usize, n_kv_heads: usize, head_dim: usize, max_len: usize) -> Self {
+        Self { n_slots, n_kv_heads, head_dim, capacity: max_len.next_multiple_of(PANEL) }
+    }
+
+    /// Number of f32 values one layer needs, for the keys and again for the values.
+    pub fn n_values(&self) -> usize {
+        self.n_slots * self.slot_len()
+    }
+
+    /// Whether it is for so many heads of this size.
+    pub(crate) fn is_of(&self, n_kv_heads: usize, head_dim: usize) -> bool {
+        (self.n_kv_heads, self.head_dim) == (n_kv_heads, head_dim)
+    }
+
+    /// Positions a slot can hold.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Number of slots.
+    pub fn n_slots(&self) -> usize {
+        self.n_slots
+    }
+
+    fn slot_len(&self) -> usize {
+        self.n_kv_heads * self.head_len()
+    }
+
+    fn head_len(&self) -> usize {
+        self.capacity * self.head_dim
+    }
+
+    /// Where one key-value head of a slot lies in it.
+    fn head(&self, g: usize) -> std::ops::Range<usize> {
+        g * self.head_len()..(g + 1) * self.head_len()
+    }
+}
+
+/// The cache of one layer, or some slots of it, borrowed for one call.
+pub struct KvLayerMut<'a> {
+    layout: KvLayout,
+    /// By number; `None` where another part has the slot.
+    slots: Vec<Option<SlotMut<'a>>>,
+}
+
+struct SlotMut<'a> {
+    keys: &'a mut [f32],
+    values: &'a mut [f32],
+}
+
+impl<'a> KvLayerMut<'a> {
+    /// All slots.
+    ///
+    /// # Errors
+    /// The keys or the values are not [`KvLayout::n_values`] long.
+    pub fn new(layout: KvLayout, keys: &'a mut [f32], values: &'a mut [f32]) -> Result<Self> {
+        let n = layout.n_values();
+        let sized = keys.len() == n && values.len() == n;
+        let found = || format!("{} keys, {} values", keys.len(), values.len());
+        require(sized, "attention_cached", "cache", || n.to_string(), found)?;
+        Ok(Self::whole(layout, keys, values))
+    }
+
+    /// As [`KvLayerMut::new`] with slices known to have the right length.
+    pub(crate) fn whole(layout: KvLayout, keys: &'a mut [f32], values: &'a mut [f32]) -> Self {
+        Self::parts(layout, keys, values, 1, |_| Some(0)).swap_remove(0)
+    }
+
+    /// The slots in `n` parts; `part_of` names the part of each, if any is to have it.
+    pub(crate) fn parts(
+        layout: KvLayout,
+        keys: &'a mut [f32],
+        values: &'a mut [f32],
+        n: usize,
+        part_of: impl Fn(usize) -> Option<usize>,
+    ) -> Vec<Self> {
+        let part = || Self { layout, slots: (0..layout.n_slots).map(|_| None).collect() };
+        let mut parts: Vec<Self> = (0..n).map(|_| part()).collect();
+        let slot_len = layout.slot_len().max(1);
+        for (slot, (keys, values)) in keys.chunks_mut(slot_len).zip(values.chunks_mut(slot_len)).enumerate() {
+            if let Some(part) = part_of(slot) {
+                parts[part].slots[slot] = Some(SlotMut { keys, values });
+            }
+        }
+        parts
+    }
+
+    pub(super) fn layout(&self) -> &KvLayout {
+        &self.layout
+    }
+
+    /// Fails unless each span has a slot of its own, with room for it.
+    pub(super) fn check_slots(&self, op: &'static str, spans: &[Span]) -> Result<()> {
+        let KvLayout { n_slots, capacity, .. } = self.layout;
+        let mut used = vec![false; n_slots];
+        for span in spans {
+            let fits = span.slot < n_slots && span.past + span.len <= capacity;
+            let expected = || format!("{n_slots} slots of {capacity} positions");
+            require(fits, op, "spans", expected, || format!("{span:?}"))?;
+            let free = !std::mem::replace(&mut used[span.slot], true);
+            require(free, op, "spans", || "a slot per span".into(), || format!("slot {} twice", span.slot))?;
+        }
+        Ok(())
+    }
+
+    /// Keys and values of one head of a slot that this part has.
+    pub(super) fn head(&self, slot: usize, g: usize) -> (&[f32], &[f32]) {
+        let head = self.layout.head(g);
+        // An absent slot reads as an empty one, and the bounds of the kernels fail.
+        self.slots[slot].as_ref().map_or((&[], &[]), |slot| (&slot.keys[head.clone()], &slot.values[head]))
+    }
+
+    /// Makes the first `len` positions of slot `to` equal to those of slot `from`; later ones stay.
+    pub fn copy_prefix(&mut self, from: usize, to: usize, len: usize) {
+        let Ok([Some(from), Some(to)]) = self.slots.get_disjoint_mut([from, to]) else { return };
+        let (dh, rest) = (self.layout.head_dim, len % PANEL);
+        for g in 0..self.layout.n_kv_heads {
+            let base = self.layout.head(g).start;
+            let panels = base + (len - rest) * dh;
+            to.keys[base..panels].copy_from_slice(&from.keys[base..panels]);
+            for row in (panels..panels + dh * PANEL).step_by(PANEL).take_while(|_| rest > 0) {
+                to.keys[row..row + rest].copy_from_slice(&from.keys[row..row + rest]);
+            }
+            to.values[base..base + len * dh].copy_from_slice(&from.values[base..base + len * dh]);
+        }
+    }
+
+    /// Takes up the keys and values of new tokens.
+    pub(crate) fn store(&mut self, k: &[f32], v: &[f32], spans: &[Span]) {
+        let KvLayout { n_kv_heads, head_dim: dh, n_slots, .. } = self.layout;
+        let mut of_slot = vec![None; n_slots];
+        spans.iter().for_each(|span| of_slot[span.slot] = Some(span));
+        let slots = self.slots.par_iter_mut().zip(of_slot);
+        slots.filter_map(|(slot, span)| Some((slot.as_mut()?, span?))).for_each(|(slot, span)| {
+            for (row, position) in span.rows().zip(span.past..) {
+                for g in 0..n_kv_heads {
+                    let new = (row * n_kv_heads + g) * dh..(row * n_kv_heads + g + 1) * dh;
+                    let base = self.layout.head(g).start;
+                    let panel = base + position / PANEL * PANEL * dh + position % PANEL;
+                    for (d, &value) in k[new.clone()].iter().enumerate() {
+                        slot.keys[panel + d * PANEL] = value;
+                    }
+                    slot.values[base + position * dh..][..dh].copy_from_slice(&v[new]);
+                }
+            }
+        });
+    }
+}
