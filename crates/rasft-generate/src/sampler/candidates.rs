@@ -11,6 +11,9 @@ use rasft_model::ops::simd::multiversion;
 /// Candidates sorted at first by [`nucleus`]; doubled while they are not enough.
 const FIRST_SORTED: usize = 64;
 
+/// So many tokens would have to share what top-p leaves out for a first, quick threshold to be too high.
+const FEW: f64 = 1024.0;
+
 /// Inverted bits of the weight (a non-negative f32 orders as its bits), then the id.
 type Key = u64;
 
@@ -58,10 +61,17 @@ fn filter(weights: &[f32], sums: &[f64], params: &SamplingParams, keys: &mut Vec
     } else if params.min_p > 0.0 {
         at_least(weights, least, keys);
     } else {
-        // All tokens below this weigh less together than half of what top-p leaves out, so its set is among the others.
         let total: f64 = sums.iter().sum();
-        at_least(weights, (0.5 * (1.0 - params.top_p) * total / weights.len() as f64) as f32, keys);
-        nucleus(keys, params.top_p * total);
+        let (target, left_out) = (params.top_p * total, (1.0 - params.top_p) * total);
+        // Nearly always the set is among those that weigh this much, which are few. If not: all tokens below the second
+        // threshold weigh less together than half of what top-p leaves out, so it is among the others.
+        for least in [left_out / FEW, 0.5 * left_out / weights.len() as f64] {
+            keys.clear();
+            at_least(weights, least as f32, keys);
+            if nucleus(keys, target) {
+                break;
+            }
+        }
         return;
     }
     keys.sort_unstable();
@@ -106,8 +116,8 @@ fn most_likely(weights: &[f32], least: f32, k: usize, keys: &mut Vec<Key>) {
     }
 }
 
-/// Keeps the smallest set of most likely candidates whose weight reaches `target`, sorted.
-fn nucleus(keys: &mut Vec<Key>, target: f64) {
+/// Keeps the smallest set of most likely candidates whose weight reaches `target`, sorted; whether it does.
+fn nucleus(keys: &mut Vec<Key>, target: f64) -> bool {
     let (mut sorted, mut mass, mut kept) = (0, 0.0, 0);
     while kept < keys.len() {
         if kept == sorted {
@@ -125,6 +135,7 @@ fn nucleus(keys: &mut Vec<Key>, target: f64) {
         }
     }
     keys.truncate(kept);
+    mass >= target
 }
 
 /// Draws from all tokens, in order of their ids: first the block, then the token in it.

@@ -3,6 +3,8 @@
 //! Invariant: the versions of a function differ in speed only. Sums are written out in lanes and `mul_add` is always
 //! fused, so a compiler may not reorder them and every CPU gives the same bits.
 
+use std::sync::LazyLock;
+
 /// Lanes of a [`sum_of_products`]; four 512-bit vectors, enough to hide the latency of a fused multiply-add.
 pub(crate) const LANES: usize = 64;
 
@@ -22,9 +24,15 @@ pub enum Level {
     Portable,
 }
 
-/// The best level of this CPU; the answer is cached by the standard library.
+/// The best level of this CPU.
 #[inline]
 pub fn level() -> Level {
+    // Every tile asks.
+    static LEVEL: LazyLock<Level> = LazyLock::new(detected);
+    *LEVEL
+}
+
+fn detected() -> Level {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f")
@@ -96,6 +104,9 @@ pub(crate) fn prefetch(values: &[f32]) {
         };
     }
 }
+
+/// Values of one vector of the widest CPUs.
+const VECTOR: usize = 16;
 
 /// Adds up lanes in one fixed tree.
 #[inline(always)]
@@ -172,9 +183,21 @@ pub(crate) fn exp_and_sum(x: &mut [f32], shift: f32) -> f32 {
             lanes[i] += chunk[i];
         }
     }
-    for (lane, value) in lanes.iter_mut().zip(rest) {
-        *value = exp(*value - shift);
-        *lane += *value;
+    // What is left in whole vectors, too: a sequence has any length, and most of them are short.
+    let (vectors, tail) = rest.as_chunks_mut::<VECTOR>();
+    let at = vectors.len() * VECTOR;
+    for (vector, lanes) in vectors.iter_mut().zip(lanes.as_chunks_mut::<VECTOR>().0) {
+        for i in 0..VECTOR {
+            vector[i] = exp(vector[i] - shift);
+            lanes[i] += vector[i];
+        }
+    }
+    if !tail.is_empty() {
+        let mut padded = [f32::NEG_INFINITY; VECTOR];
+        padded[..tail.len()].copy_from_slice(tail);
+        padded.iter_mut().for_each(|value| *value = exp(*value - shift));
+        tail.copy_from_slice(&padded[..tail.len()]);
+        lanes[at..].iter_mut().zip(tail).for_each(|(lane, value)| *lane += *value);
     }
     sum_lanes(lanes)
 }

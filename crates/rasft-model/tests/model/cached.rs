@@ -160,6 +160,35 @@ fn borrowed_prefixes_outlive_their_holders() {
     assert!(forks > 60, "{forks} forks");
 }
 
+/// A hundred sequences of five families, one of which is a single sequence: enough for several threads to take some each.
+#[test]
+fn threads_that_take_sequences_of_their_own_change_no_bit() {
+    let decoder = tiny_bf16_decoder("qwen3");
+    let steps = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut cache = KvCache::new(decoder.config(), 100, 90).unwrap();
+        let mut prompts = Packed::new();
+        let holders = [(0, 47), (1, 48), (40, 3), (41, 70), (99, 9)];
+        holders.iter().for_each(|(slot, len)| prompts.push(&tokens(*len, 97, *slot as u64), 0, *slot));
+        let mut hidden = vec![pool.install(|| decoder.hidden_cached(&prompts, &mut cache).unwrap())];
+        for (holder, len, borrowers) in [(0, 47, 2..12), (1, 48, 12..40), (40, 3, 42..60), (41, 70, 60..99)] {
+            cache.fork(holder, len, &borrowers.collect::<Vec<_>>()).unwrap();
+        }
+        for step in 0..3 {
+            let mut batch = Packed::new();
+            (0..100).for_each(|slot| {
+                batch.push(&tokens(1, 97, 100 * step + slot), cache.len(slot as usize), slot as usize)
+            });
+            hidden.push(pool.install(|| decoder.hidden_cached(&batch, &mut cache).unwrap()));
+        }
+        hidden.iter().map(rows).collect::<Vec<_>>()
+    };
+    let expected = steps(1);
+    for threads in [2, 3, 8] {
+        assert!(steps(threads) == expected, "{threads} threads");
+    }
+}
+
 #[test]
 fn freed_slots_are_reused_cleanly() {
     let decoder = tiny_decoder("llama", &LoadOptions::default());
