@@ -5,10 +5,10 @@
 
 use super::attention::{Heads, QueryBlock, attend_block, check_spans, divide_rows, exp_rows, query_blocks};
 use super::check::{dims, require, with_slices};
-use super::gemm::{Left, Right, Start, gemm_here, gemm_new};
+use super::few_rows::{Rows, times_panels, times_rows};
+use super::gemm::{Right, Start};
 use super::kv::{KvLayerMut, PANEL};
-use super::microkernel::WIDTH;
-use super::pack::{Scratch, Tasks};
+use super::pack::Scratch;
 use super::simd::prefetch;
 use crate::packed::Span;
 use candle_core::{Result, Tensor};
@@ -52,53 +52,48 @@ impl KvLayerMut<'_> {
             let slot = spans[*span].slot;
             attend_block(block, heads, scale, |g| {
                 let (keys, values) = self.head(slot, g);
-                (Right::Panels(keys), Right::Rows { data: values, ld: heads.dim })
+                (Right::NarrowPanels(keys), Right::Rows { data: values, ld: heads.dim })
             });
         });
     }
 
     /// One key-value head of one group: (members × heads of the group, Dh).
     fn attend_group(&self, group: &Group, g: usize, heads: Heads, scale: f32) -> Vec<f32> {
-        let (dh, per, shared) = (heads.dim, heads.group(), group.shared);
-        let rows = group.members.len() * per;
-        let ld = group.members.iter().map(Member::n).max().unwrap_or(0);
+        let (dh, per, Group { shared, members, .. }) = (heads.dim, heads.group(), group);
+        let (shared, rows) = (*shared, members.len() * per);
+        let ld = members.iter().map(Member::n).max().unwrap_or(0);
+        // The panel in which the prefix ends holds nothing in front of its end; those scores are overwritten below.
+        let from = shared / PANEL * PANEL;
         let (shared_keys, shared_values) = self.head(group.holder, g);
-        let own = || group.members.iter().enumerate().map(|(i, member)| (i * per, member, self.head(member.slot, g)));
-        prefetch(&shared_keys[..shared.next_multiple_of(PANEL) * dh]);
+        let own_keys = |m: &Member| &self.head(m.slot, g).0[from * dh..m.n().next_multiple_of(PANEL) * dh];
+        let own_values = |m: &Member| &self.head(m.slot, g).1[shared * dh..m.n() * dh];
+        // Everything that is read, in order, so that each product can ask for what the next one needs.
+        let both = [&shared_keys[..shared.next_multiple_of(PANEL) * dh], &shared_values[..shared * dh]];
+        let read: Vec<_> = members.iter().map(own_keys).chain(both).chain(members.iter().map(own_values)).collect();
+        let next = |at: usize| read[at + 1..].iter().copied().find(|stretch| !stretch.is_empty()).unwrap_or_default();
+        prefetch(read[0]);
         let mut room = Scratch::of(rows * (dh + ld + 1));
         let (q, rest) = room.as_mut_slice().split_at_mut(rows * dh);
         let (scores, sums) = rest.split_at_mut(rows * ld);
-        for (row, member, (keys, _)) in own() {
+        let own = || members.iter().enumerate().map(|(i, member)| (i, i * per, member));
+        for (i, row, member) in own() {
             heads.gather_into(member.q, g, scale, &mut q[row * dh..]);
-            let q = Left::Rows { data: &q[row * dh..], ld: dh };
-            // The vector in which the prefix ends holds nothing in front of its end; those scores are overwritten below.
-            let (from, n) = (shared / WIDTH * WIDTH, member.n());
-            let whole = from.next_multiple_of(PANEL).min(n);
-            if from < whole {
-                let keys = Right::Rows { data: &keys[from / PANEL * PANEL * dh + from % PANEL..], ld: PANEL };
-                gemm_here(per, whole - from, dh, q, keys, &mut scores[row * ld + from..], ld, Start::Zero);
-            }
-            if whole < n {
-                let keys = Right::Panels(&keys[whole * dh..]);
-                gemm_here(per, n - whole, dh, q, keys, &mut scores[row * ld + whole..], ld, Start::Zero);
-            }
+            let q = Rows { data: &q[row * dh..], m: per, ld: dh };
+            times_panels(q, dh, read[i], member.n() - from, &mut scores[row * ld + from..], ld, next(i));
         }
-        if shared > 0 {
-            let (q, keys) = (Left::Rows { data: q, ld: dh }, Right::Panels(shared_keys));
-            gemm_here(rows, shared, dh, q, keys, scores, ld, Start::Zero);
-        }
-        prefetch(&shared_values[..shared * dh]);
-        for (row, member, (_, values)) in own() {
-            prefetch(&values[shared * dh..member.n() * dh]);
+        let at = members.len();
+        times_panels(Rows { data: q, m: rows, ld: dh }, dh, read[at], shared, scores, ld, next(at));
+        for (_, row, member) in own() {
             exp_rows(&mut scores[row * ld..][..per * ld], ld, member.past, per, &mut sums[row..row + per]);
         }
-        let values = Right::Rows { data: shared_values, ld: dh };
-        let mut out = gemm_new(rows, dh, shared, Left::Rows { data: scores, ld }, values, Tasks::One);
-        for (row, member, (_, values)) in own() {
+        let mut out = vec![0f32; rows * dh];
+        let at = at + 1;
+        times_rows(Rows { data: scores, m: rows, ld }, shared, read[at], dh, &mut out, Start::Zero, next(at));
+        for (i, row, member) in own() {
             // Goes on with the chain where the prefix left it.
-            let scores = Left::Rows { data: &scores[row * ld + shared..], ld };
-            let values = Right::Rows { data: &values[shared * dh..], ld: dh };
-            gemm_here(per, dh, member.n() - shared, scores, values, &mut out[row * dh..], dh, Start::Kept);
+            let scores = Rows { data: &scores[row * ld + shared..], m: per, ld };
+            let at = at + 1 + i;
+            times_rows(scores, member.n() - shared, read[at], dh, &mut out[row * dh..], Start::Kept, next(at));
         }
         divide_rows(&mut out, dh, sums);
         out

@@ -6,7 +6,7 @@
 
 #![expect(unsafe_code, reason = "tasks write disjoint tiles of one matrix")]
 
-use super::microkernel::{MR, NR, Source, Tile, run};
+use super::microkernel::{MR, NR, Source, Tile, WIDTH, run};
 pub(crate) use super::operand::{Left, Right};
 use super::operand::{PanelView, panel};
 use super::pack::{Scratch, Tasks, panels_of_transposed, scratch_panels_of_stored};
@@ -145,6 +145,7 @@ fn check(m: usize, n: usize, k: usize, a: &Left, b: &Right, c_len: usize, ldc: u
             Right::Rows { data, ld } => within(k, n, *ld, data.len()),
             Right::Transposed { data, ld } => within(n, k, *ld, data.len()),
             Right::Panels(data) => n.div_ceil(NR) * NR * k <= data.len(),
+            Right::NarrowPanels(data) => n.div_ceil(WIDTH) * WIDTH * k <= data.len(),
             Right::HalfRows { data, ld } => within(k, n, *ld, data.len()),
             Right::HalfTransposed { data, ld } => within(n, k, *ld, data.len()),
             Right::HalfPanels(data) => n.div_ceil(NR) * NR * k <= data.len(),

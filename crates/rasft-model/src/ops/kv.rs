@@ -3,17 +3,17 @@
 //! Invariant: slots do not share memory, so that threads may work on different ones without knowing of each other.
 
 use super::check::require;
-use super::microkernel::NR;
+use super::microkernel::WIDTH;
 use crate::packed::Span;
 use candle_core::Result;
 use rayon::prelude::*;
 
-/// Keys of one panel: they lie side by side, as the matrix product wants its right operand.
-pub(crate) const PANEL: usize = NR;
+/// Keys of one panel: they lie side by side, a vector per dimension, so that a sequence's keys are one stretch of memory.
+pub(crate) const PANEL: usize = WIDTH;
 
 /// Where the keys and values of one layer lie in two flat slices.
 ///
-/// Keys: slot, kv head, panel of 48 positions, dimension, position in the panel. Values: slot, kv head, position, dimension.
+/// Keys: slot, kv head, panel of 16 positions, dimension, position in the panel. Values: slot, kv head, position, dimension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KvLayout {
     n_slots: usize,

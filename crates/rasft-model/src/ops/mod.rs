@@ -20,6 +20,7 @@ mod check;
 mod cross_entropy;
 mod divergence;
 mod embedding;
+mod few_rows;
 mod gemm;
 mod kv;
 mod linear;

@@ -3,8 +3,8 @@
 
 #![expect(unsafe_code, reason = "reads blocks of matrices whose bounds the product has checked")]
 
-use super::microkernel::{MR, NR, Source};
-use super::pack::transpose;
+use super::microkernel::{MR, NR, Source, WIDTH};
+use super::pack::{copy_rows, transpose};
 use half::bf16;
 
 /// The left operand, (M, K).
@@ -25,6 +25,8 @@ pub(crate) enum Right<'a> {
     Transposed { data: &'a [f32], ld: usize },
     /// Panels of 48 columns, `panel, k, column in the panel`, padded to whole panels.
     Panels(&'a [f32]),
+    /// Panels of 16 columns, as keys lie in a cache.
+    NarrowPanels(&'a [f32]),
     /// As `Rows`, in bf16.
     HalfRows { data: &'a [bf16], ld: usize },
     /// As `Transposed`, in bf16.
@@ -82,6 +84,13 @@ pub(super) unsafe fn panel(
                 let rows = data.as_ptr().wrapping_add(col * k + from * NR);
                 let next = Bytes { at: rows.wrapping_add(len * NR).cast(), len: len * NR * size_of::<bf16>() };
                 PanelView { padded: true, next, ..view(Source::Bf16 { rows, ld: NR }) }
+            }
+            Right::NarrowPanels(data) => {
+                for v in 0..cols.div_ceil(WIDTH) {
+                    let panel = data.as_ptr().wrapping_add((col + v * WIDTH) * k + from * WIDTH);
+                    copy_rows(panel, WIDTH, len, WIDTH, scratch.wrapping_add(v * WIDTH));
+                }
+                PanelView { padded: true, ..view(Source::Here) }
             }
             // Few rows do not earn the copy back.
             Right::Rows { data, ld } if rows <= 2 * MR => {
