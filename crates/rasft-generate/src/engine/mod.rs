@@ -59,7 +59,10 @@ pub fn generate_observed(
     observer: &mut dyn Observer,
 ) -> Result<Stats, GenerateError> {
     let job = Job { decoder, codec, requests, params, seed };
-    Engine::new(job, options, STEP_TOKENS)?.run(observer)
+    let mut engine = Engine::new(job, options, STEP_TOKENS)?;
+    let stats = engine.run(observer);
+    decoder.hand_back(engine.cache);
+    stats
 }
 
 /// What is asked for; fixed for the whole run.
@@ -128,7 +131,7 @@ impl<'a> Engine<'a> {
         let longest = served.map(|r| r.prompt_ids.len() + job.room(r)).max().unwrap_or(1);
         let n_slots = n_slots(options, job.decoder.config(), longest)?.min(waiting.len()).max(1);
         Ok(Self {
-            cache: KvCache::new(job.decoder.config(), n_slots, longest)?,
+            cache: job.decoder.cache(n_slots, longest)?,
             job,
             step_tokens,
             waiting: waiting.into_iter(),
@@ -142,7 +145,7 @@ impl<'a> Engine<'a> {
         })
     }
 
-    fn run(mut self, observer: &mut dyn Observer) -> Result<Stats, GenerateError> {
+    fn run(&mut self, observer: &mut dyn Observer) -> Result<Stats, GenerateError> {
         loop {
             let flow = match self.deliver(observer)? {
                 ControlFlow::Continue(()) => self.admit(observer)?,

@@ -3,9 +3,9 @@
 //! [`Decoder::parameters`] are then the adapter's matrices alone, so optimizer, moments and clipping see nothing else. The
 //! frozen weights exist once: the decoder with its adapter off ([`Decoder::without_adapter`]) shares them.
 
-use std::path::Path;
-
 use candle_core::{DType, Tensor, Var};
+use std::path::Path;
+use std::sync::Mutex;
 
 use super::block::Network;
 use super::projection::{Form, Source};
@@ -61,7 +61,7 @@ impl Decoder {
         let frozen = Frozen::Stored(network(Form::Detached)?);
         let rope = RopeTables::new(&config, &options.device)?;
         let (device, lora) = (options.device.clone(), Some(Lora { config: lora, base }));
-        Ok(Self { config, parameters, rounded: None, tracked, frozen, rope, device, lora })
+        Ok(Self { config, parameters, rounded: None, tracked, frozen, rope, device, lora, spare: Mutex::default() })
     }
 
     /// The adapter that trains, if there is one.
@@ -80,7 +80,7 @@ impl Decoder {
         let rope = RopeTables::new(&self.config, &self.device)?;
         let (config, device) = (self.config.clone(), self.device.clone());
         let (parameters, rounded, tracked, lora) = (Vec::new(), None, None, None);
-        Ok(Some(Self { config, parameters, rounded, tracked, frozen, rope, device, lora }))
+        Ok(Some(Self { config, parameters, rounded, tracked, frozen, rope, device, lora, spare: Mutex::default() }))
     }
 
     /// [`Decoder::hidden`] with the adapter's dropout; `rows` names, per sequence of the batch, its place in the step.

@@ -6,10 +6,11 @@
 //! for inference on the CPU; those that train may be rounded to bf16 beside a master copy. Absent on purpose: padding, attention masks other than causal, dropout, sampling, losses.
 
 use std::path::Path;
+use std::sync::Mutex;
 
 use candle_core::{Device, Tensor, Var};
 
-use crate::cache::KvCache;
+use crate::cache::{KvCache, Memory};
 use crate::config::DecoderConfig;
 use crate::dir::ModelDir;
 use crate::error::ModelError;
@@ -90,6 +91,8 @@ pub struct Decoder {
     device: Device,
     /// The adapter that trains instead of the weights, if there is one.
     lora: Option<adapted::Lora>,
+    /// Memory of a cache that is done.
+    spare: Mutex<Option<Memory>>,
 }
 
 /// The weights without gradients.
@@ -152,7 +155,7 @@ impl Decoder {
         };
         let rope = RopeTables::new(&config, &options.device)?;
         let device = options.device.clone();
-        Ok(Self { config, parameters, rounded, tracked, frozen, rope, device, lora: None })
+        Ok(Self { config, parameters, rounded, tracked, frozen, rope, device, lora: None, spare: Mutex::default() })
     }
 
     /// What the computation depends on.
@@ -214,6 +217,22 @@ impl Decoder {
                     rayon::scope(|_| self.with_place(batch, &positions, |place| inference.hidden(place, &batch.ids)))?;
                 self.rows(hidden, self.config.hidden_size)
             }
+        }
+    }
+
+    /// A cache for this decoder, in the memory of the one that was handed back last, if that suits.
+    ///
+    /// # Errors
+    /// As [`KvCache::new`].
+    pub fn cache(&self, n_slots: usize, max_len: usize) -> Result<KvCache, ModelError> {
+        let spare = self.spare.lock().map_or(None, |mut spare| spare.take());
+        KvCache::in_memory(spare, &self.config, n_slots, max_len)
+    }
+
+    /// Keeps the memory of a cache for the next: to take so much afresh from the system costs many steps.
+    pub fn hand_back(&self, cache: KvCache) {
+        if let Ok(mut spare) = self.spare.lock() {
+            *spare = Some(cache.into_memory());
         }
     }
 

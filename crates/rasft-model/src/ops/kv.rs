@@ -159,14 +159,14 @@ impl<'a> KvLayerMut<'a> {
         let slots = self.slots.par_iter_mut().zip(of_slot);
         slots.filter_map(|(slot, span)| Some((slot.as_mut()?, span?))).for_each(|(slot, span)| {
             for (row, position) in span.rows().zip(span.past..) {
+                let panel = |g: usize| self.layout.head(g).start + position / PANEL * PANEL * dh;
                 for g in 0..n_kv_heads {
                     let new = (row * n_kv_heads + g) * dh..(row * n_kv_heads + g + 1) * dh;
-                    let base = self.layout.head(g).start;
-                    let panel = base + position / PANEL * PANEL * dh + position % PANEL;
+                    let column = panel(g) + position % PANEL;
                     for (d, &value) in k[new.clone()].iter().enumerate() {
-                        slot.keys[panel + d * PANEL] = value;
+                        slot.keys[column + d * PANEL] = value;
                     }
-                    slot.values[base + position * dh..][..dh].copy_from_slice(&v[new]);
+                    slot.values[self.layout.head(g).start + position * dh..][..dh].copy_from_slice(&v[new]);
                 }
             }
         });

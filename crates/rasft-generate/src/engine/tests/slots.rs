@@ -42,7 +42,7 @@ fn finished_slots_take_the_next_sample_at_once() {
     requests.extend((0..29).map(|i| request(&format!("p{i}"), prompt(1, i), 1, 2)));
     let job = Job { decoder: &decoder, codec: &Names, requests: &requests, params: &plain(), seed: 42 };
     let mut all = Collect::default();
-    let engine = Engine::new(job, &EngineOptions::of(2), STEP_TOKENS).unwrap();
+    let mut engine = Engine::new(job, &EngineOptions::of(2), STEP_TOKENS).unwrap();
     let stats = engine.run(&mut all).unwrap();
     assert_eq!(all.completions.last().unwrap().request, 0, "the long one ends last");
     // A pass for the prompts, then 59 for the long sample; a short one takes a pass for its prompt and one for a token.

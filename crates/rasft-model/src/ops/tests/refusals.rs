@@ -57,6 +57,6 @@ fn spans_that_do_not_tile_the_rows() {
         ops::attention_cached(&q, &k, &k, &mut cache, spans, 1.0)
     };
     check(cached(&[span(0, 4, 0, 2)]), &["attention_cached", "2 slots"]);
-    check(cached(&[span(0, 4, layout.capacity() - 3, 0)]), &["48 positions"]);
+    check(cached(&[span(0, 4, layout.capacity() - 3, 0)]), &["16 positions"]);
     check(cached(&[span(0, 2, 0, 1), span(2, 2, 2, 1)]), &["slot 1 twice"]);
 }

@@ -5,18 +5,22 @@
 //! layer, in the slot or in the holder of its prefix; what lies behind is never read. A holder holds its own first
 //! positions itself, so a prefix is found in one step.
 
+mod memory;
+
 use crate::config::DecoderConfig;
 use crate::error::ModelError;
 use crate::ops::kernels::Prefix;
 use crate::ops::{KvLayerMut, KvLayout};
 use crate::pool::Pool;
+pub(crate) use memory::Memory;
 
 /// The cache of one decoder.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct KvCache {
     layout: KvLayout,
-    /// Keys and values of each layer.
-    layers: Vec<(Vec<f32>, Vec<f32>)>,
+    n_layers: usize,
+    /// Layer by layer, keys and then values.
+    memory: Memory,
     lens: Vec<usize>,
     /// Per slot, where its first positions lie if not in itself.
     prefixes: Vec<Option<Prefix>>,
@@ -38,6 +42,16 @@ impl KvCache {
     /// # Errors
     /// The size does not fit the address space.
     pub fn new(config: &DecoderConfig, n_slots: usize, max_len: usize) -> Result<Self, ModelError> {
+        Self::in_memory(None, config, n_slots, max_len)
+    }
+
+    /// [`KvCache::new`] in the memory of a cache that is done, if that suits.
+    pub(crate) fn in_memory(
+        spare: Option<Memory>,
+        config: &DecoderConfig,
+        n_slots: usize,
+        max_len: usize,
+    ) -> Result<Self, ModelError> {
         let bytes = max_len
             .checked_mul(2 * size_of::<f32>() * config.n_layers * config.kv_dim())
             .and_then(|slot| slot.checked_mul(n_slots));
@@ -46,14 +60,25 @@ impl KvCache {
             return Err(ModelError::Request(detail));
         }
         let layout = KvLayout::new(n_slots, config.n_kv_heads, config.head_dim, max_len);
-        let layer = || (vec![0.0; layout.n_values()], vec![0.0; layout.n_values()]);
+        let n_values = 2 * config.n_layers * layout.n_values();
+        let failed = |e| ModelError::Request(format!("a cache of {n_slots} slots × {max_len} tokens: {e}"));
+        let memory = match spare.filter(|memory| memory.suits(n_values)) {
+            Some(memory) => memory,
+            None => Memory::new(n_values).map_err(failed)?,
+        };
         Ok(Self {
             layout,
-            layers: (0..config.n_layers).map(|_| layer()).collect(),
+            n_layers: config.n_layers,
+            memory,
             lens: vec![0; n_slots],
             prefixes: vec![None; n_slots],
             pools: Vec::new(),
         })
+    }
+
+    /// Its memory, for another one.
+    pub(crate) fn into_memory(self) -> Memory {
+        self.memory
     }
 
     /// Bytes that a cache of one slot of `max_len` tokens takes over all layers.
@@ -77,7 +102,7 @@ impl KvCache {
 
     /// Whether it was made for models of this shape.
     pub(crate) fn fits(&self, config: &DecoderConfig) -> bool {
-        self.layers.len() == config.n_layers && self.layout.is_of(config.n_kv_heads, config.head_dim)
+        self.n_layers == config.n_layers && self.layout.is_of(config.n_kv_heads, config.head_dim)
     }
 
     /// Tokens a slot holds.
@@ -135,7 +160,7 @@ impl KvCache {
     /// Copies a slot's prefix into the slot itself.
     pub(crate) fn make_whole(&mut self, slot: usize) {
         if let Some(Prefix { holder, len }) = self.prefixes[slot].take() {
-            for layer in 0..self.layers.len() {
+            for layer in 0..self.n_layers {
                 self.layer_mut(layer).copy_prefix(holder, slot, len);
             }
         }
@@ -155,7 +180,8 @@ impl KvCache {
 
     /// The part of one layer, as the kernel takes it.
     pub(crate) fn layer_mut(&mut self, layer: usize) -> KvLayerMut<'_> {
-        let (keys, values) = &mut self.layers[layer];
+        let n = self.layout.n_values();
+        let (keys, values) = self.memory.as_mut_slice()[2 * layer * n..2 * (layer + 1) * n].split_at_mut(n);
         KvLayerMut::whole(self.layout, keys, values)
     }
 
@@ -169,9 +195,11 @@ impl KvCache {
         self.pools.resize_with(n.max(self.pools.len()), Pool::default);
         let prefixes = &self.prefixes;
         let part_of = |slot| part_of(family(prefixes, slot));
-        let part = |pool| CachePart { layers: Vec::with_capacity(self.layers.len()), prefixes, pool };
+        let part = |pool| CachePart { layers: Vec::with_capacity(self.n_layers), prefixes, pool };
         let mut parts: Vec<_> = self.pools.iter_mut().take(n).map(part).collect();
-        for (keys, values) in &mut self.layers {
+        let n_values = self.layout.n_values();
+        for layer in self.memory.as_mut_slice().chunks_exact_mut((2 * n_values).max(1)).take(self.n_layers) {
+            let (keys, values) = layer.split_at_mut(n_values);
             let layers = KvLayerMut::parts(self.layout, keys, values, n, part_of);
             parts.iter_mut().zip(layers).for_each(|(part, layer)| part.layers.push(layer));
         }
