@@ -63,14 +63,13 @@ fn filter(weights: &[f32], sums: &[f64], params: &SamplingParams, keys: &mut Vec
     } else {
         let total: f64 = sums.iter().sum();
         let (target, left_out) = (params.top_p * total, (1.0 - params.top_p) * total);
-        // Nearly always the set is among those that weigh this much, which are few. If not: all tokens below the second
-        // threshold weigh less together than half of what top-p leaves out, so it is among the others.
-        for least in [left_out / FEW, 0.5 * left_out / weights.len() as f64] {
+        // Nearly always the set is among those that weigh this much, which are few.
+        at_least(weights, (left_out / FEW) as f32, keys);
+        if !nucleus(keys, target) {
+            // All tokens below this weigh less together than half of what top-p leaves out, so the set is among the others.
             keys.clear();
-            at_least(weights, least as f32, keys);
-            if nucleus(keys, target) {
-                break;
-            }
+            at_least(weights, (0.5 * left_out / weights.len() as f64) as f32, keys);
+            nucleus(keys, target);
         }
         return;
     }

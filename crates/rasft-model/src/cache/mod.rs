@@ -37,10 +37,10 @@ pub(crate) struct CachePart<'a> {
 }
 
 impl KvCache {
-    /// Room for `n_slots` sequences of at least `max_len` tokens; memory is touched only as it is filled.
+    /// Room for `n_slots` sequences of at least `max_len` tokens; memory is taken from the system as it is filled.
     ///
     /// # Errors
-    /// The size does not fit the address space.
+    /// The size does not fit the address space, or the system has no such room.
     pub fn new(config: &DecoderConfig, n_slots: usize, max_len: usize) -> Result<Self, ModelError> {
         Self::in_memory(None, config, n_slots, max_len)
     }
@@ -52,7 +52,8 @@ impl KvCache {
         n_slots: usize,
         max_len: usize,
     ) -> Result<Self, ModelError> {
-        let bytes = max_len
+        let bytes = KvLayout::rounded(max_len)
+            .unwrap_or(usize::MAX)
             .checked_mul(2 * size_of::<f32>() * config.n_layers * config.kv_dim())
             .and_then(|slot| slot.checked_mul(n_slots));
         if bytes.is_none_or(|b| b > isize::MAX as usize / 2) {
@@ -194,13 +195,13 @@ impl KvCache {
     pub(crate) fn parts(&mut self, n: usize, part_of: impl Fn(usize) -> Option<usize>) -> Vec<CachePart<'_>> {
         self.pools.resize_with(n.max(self.pools.len()), Pool::default);
         let prefixes = &self.prefixes;
-        let part_of = |slot| part_of(family(prefixes, slot));
+        let part_of: Vec<_> = (0..self.lens.len()).map(|slot| part_of(family(prefixes, slot))).collect();
         let part = |pool| CachePart { layers: Vec::with_capacity(self.n_layers), prefixes, pool };
         let mut parts: Vec<_> = self.pools.iter_mut().take(n).map(part).collect();
         let n_values = self.layout.n_values();
         for layer in self.memory.as_mut_slice().chunks_exact_mut((2 * n_values).max(1)).take(self.n_layers) {
             let (keys, values) = layer.split_at_mut(n_values);
-            let layers = KvLayerMut::parts(self.layout, keys, values, n, part_of);
+            let layers = KvLayerMut::parts(self.layout, keys, values, n, &part_of);
             parts.iter_mut().zip(layers).for_each(|(part, layer)| part.layers.push(layer));
         }
         parts

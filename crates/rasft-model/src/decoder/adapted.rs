@@ -3,9 +3,10 @@
 //! [`Decoder::parameters`] are then the adapter's matrices alone, so optimizer, moments and clipping see nothing else. The
 //! frozen weights exist once: the decoder with its adapter off ([`Decoder::without_adapter`]) shares them.
 
-use candle_core::{DType, Tensor, Var};
 use std::path::Path;
 use std::sync::Mutex;
+
+use candle_core::{DType, Tensor, Var};
 
 use super::block::Network;
 use super::projection::{Form, Source};

@@ -225,11 +225,12 @@ impl Decoder {
     /// # Errors
     /// As [`KvCache::new`].
     pub fn cache(&self, n_slots: usize, max_len: usize) -> Result<KvCache, ModelError> {
-        let spare = self.spare.lock().map_or(None, |mut spare| spare.take());
+        let spare = self.spare.lock().ok().and_then(|mut spare| spare.take());
         KvCache::in_memory(spare, &self.config, n_slots, max_len)
     }
 
-    /// Keeps the memory of a cache for the next: to take so much afresh from the system costs many steps.
+    /// Keeps the memory of a cache for the next, or until the decoder goes: to take so much afresh from the system costs as
+    /// much as a dozen steps.
     pub fn hand_back(&self, cache: KvCache) {
         if let Ok(mut spare) = self.spare.lock() {
             *spare = Some(cache.into_memory());

@@ -2,7 +2,8 @@
 //!
 //! Threads that split every operation between them wait for each other some three hundred times a step. Threads that
 //! have sequences of their own wait once; each reads all weights, which for some dozens of rows costs less. Sequences
-//! that borrow from one another stay together, because a cache slot has one owner. Rows have the same bits either way.
+//! that borrow from one another stay together, because a cache slot has one owner. A thread without a share helps with
+//! the operations of the others. Rows have the same bits either way.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -37,6 +38,8 @@ impl Decoder {
     ) -> Result<Vec<f32>, ModelError> {
         let d = self.config.hidden_size;
         let (shares, share_of) = shares(batch, cache, (batch.len() / ROWS).clamp(1, rayon::current_num_threads()));
+        // Once, rather than by each share.
+        self.rope.up_to(batch.spans.iter().map(|span| span.past + span.len).max().unwrap_or(0))?;
         let parts = cache.parts(shares.len(), |family| share_of.get(&family).copied());
         let pass = |(share, part): (&Share, _)| {
             let positions = share.batch.positions();

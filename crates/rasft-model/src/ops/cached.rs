@@ -177,7 +177,7 @@ pub fn attention_cached(
     let kv: [usize; 3] = dims(OP, "k", k)?;
     let [_, hkv, dk] = kv;
     let fits = kv[0] == t && cache.layout().is_of(hkv, dk);
-    require(fits, OP, "k", || format!("({t}, heads × size of the cache)"), || format!("{kv:?}"))?;
+    require(fits, OP, "k", || format!("({t}, {})", cache.layout().heads()), || format!("{kv:?}"))?;
     require(v.dims() == kv, OP, "v", || format!("{kv:?}"), || format!("{:?}", v.dims()))?;
     let q_fits = dh == dk && h.is_multiple_of(hkv.max(1));
     require(q_fits, OP, "q", || format!("heads × {dk} for {hkv} kv heads"), || format!("{:?}", q.dims()))?;

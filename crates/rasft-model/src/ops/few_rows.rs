@@ -1,7 +1,7 @@
 //! Products of a few rows with operands that are read once, as they lie: what decoding does with keys and values.
 //!
-//! Here memory is what one waits for, so each product asks for what the next one will read, a cache line per step of its
-//! own. The chains are those of [`super::gemm`], so every element has the same bits. Deliberately absent: blocking, layouts,
+//! Here memory is what one waits for, so each product asks for what the next one will read, at most a cache line per step of
+//! its own. The chains are those of [`super::gemm`], so every element has the same bits. Deliberately absent: blocking, layouts,
 //! and threads, which many rows or operands read several times would earn.
 
 #![expect(unsafe_code, reason = "tiles of matrices whose bounds were checked")]

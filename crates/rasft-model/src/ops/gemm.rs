@@ -169,8 +169,8 @@ struct PanelBlock(MaybeUninit<[f32; KC * NR]>);
 
 /// One rectangle of C; `rows` start at a multiple of 8, `columns` at a multiple of 48.
 ///
-/// Panels that are laid out already are read from front to back, which suits a weight that comes from memory. Others are
-/// laid out here, one block of k after the other, so that each layout serves many rows and the block of A, up to
+/// Panels that are laid out already (or only to be widened) are read from front to back, which suits a weight that comes from memory. Others are
+/// laid out here or by their first tile, one block of k after the other, so that each layout serves many rows and the block of A, up to
 /// `MC_WIDE` × `KC`, stays in the second-level cache.
 ///
 /// # Safety
@@ -280,6 +280,10 @@ mod tests {
             let (a, bt) = (values(m * k, 0.0), values(n * k, 1.0).into_iter().map(exact).collect::<Vec<_>>());
             let (at, b) = (transposed(&a, m, k), transposed(&bt, n, k));
             let packed = panels_of_stored(&[&bt[..k * (n / 2)], &bt[k * (n / 2)..]], k, Tasks::Many);
+            let mut narrow = vec![f32::NAN; n.div_ceil(WIDTH) * WIDTH * k];
+            for (j, at) in (0..n).flat_map(|j| (0..k).map(move |at| (j, at))) {
+                narrow[(j / WIDTH * k + at) * WIDTH + j % WIDTH] = bt[j * k + at];
+            }
             let half: Vec<bf16> = packed.as_slice().iter().map(|b| bf16::from_f32(*b)).collect();
             let mut expected = values(m * n, 2.0);
             for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
@@ -293,6 +297,7 @@ mod tests {
                 Right::Transposed { data: &bt, ld: k },
                 Right::Panels(packed.as_slice()),
                 Right::HalfPanels(&half),
+                Right::NarrowPanels(&narrow),
             ];
             for (left, right) in lefts.iter().flat_map(|l| rights.iter().map(move |r| (*l, *r))) {
                 for threads in [1, 2, 8] {

@@ -28,6 +28,11 @@ impl KvLayout {
         Self { n_slots, n_kv_heads, head_dim, capacity: max_len.next_multiple_of(PANEL) }
     }
 
+    /// Positions that a slot of at least `max_len` has; `None` if no number can say.
+    pub(crate) fn rounded(max_len: usize) -> Option<usize> {
+        max_len.checked_next_multiple_of(PANEL)
+    }
+
     /// Number of f32 values one layer needs, for the keys and again for the values.
     pub fn n_values(&self) -> usize {
         self.n_slots * self.slot_len()
@@ -36,6 +41,11 @@ impl KvLayout {
     /// Whether it is for so many heads of this size.
     pub(crate) fn is_of(&self, n_kv_heads: usize, head_dim: usize) -> bool {
         (self.n_kv_heads, self.head_dim) == (n_kv_heads, head_dim)
+    }
+
+    /// Key-value heads × size of one, for messages.
+    pub(super) fn heads(&self) -> String {
+        format!("{}, {}", self.n_kv_heads, self.head_dim)
     }
 
     /// Positions a slot can hold.
@@ -83,29 +93,30 @@ impl<'a> KvLayerMut<'a> {
         let n = layout.n_values();
         let sized = keys.len() == n && values.len() == n;
         let found = || format!("{} keys, {} values", keys.len(), values.len());
-        require(sized, "attention_cached", "cache", || n.to_string(), found)?;
+        require(sized, "kv cache", "cache", || n.to_string(), found)?;
         Ok(Self::whole(layout, keys, values))
     }
 
     /// As [`KvLayerMut::new`] with slices known to have the right length.
     pub(crate) fn whole(layout: KvLayout, keys: &'a mut [f32], values: &'a mut [f32]) -> Self {
-        Self::parts(layout, keys, values, 1, |_| Some(0)).swap_remove(0)
+        Self::parts(layout, keys, values, 1, &vec![Some(0); layout.n_slots]).swap_remove(0)
     }
 
-    /// The slots in `n` parts; `part_of` names the part of each, if any is to have it.
+    /// The slots in `n` parts; `part_of` has the part of each, if any is to have it.
     pub(crate) fn parts(
         layout: KvLayout,
         keys: &'a mut [f32],
         values: &'a mut [f32],
         n: usize,
-        part_of: impl Fn(usize) -> Option<usize>,
+        part_of: &[Option<usize>],
     ) -> Vec<Self> {
         let part = || Self { layout, slots: (0..layout.n_slots).map(|_| None).collect() };
         let mut parts: Vec<Self> = (0..n).map(|_| part()).collect();
         let slot_len = layout.slot_len().max(1);
-        for (slot, (keys, values)) in keys.chunks_mut(slot_len).zip(values.chunks_mut(slot_len)).enumerate() {
-            if let Some(part) = part_of(slot) {
-                parts[part].slots[slot] = Some(SlotMut { keys, values });
+        let slots = keys.chunks_mut(slot_len).zip(values.chunks_mut(slot_len));
+        for (slot, ((keys, values), part)) in slots.zip(part_of).enumerate() {
+            if let Some(part) = part {
+                parts[*part].slots[slot] = Some(SlotMut { keys, values });
             }
         }
         parts
@@ -137,8 +148,15 @@ impl<'a> KvLayerMut<'a> {
     }
 
     /// Makes the first `len` positions of slot `to` equal to those of slot `from`; later ones stay.
+    ///
+    /// # Panics
+    /// One of the slots is not in this part.
     pub fn copy_prefix(&mut self, from: usize, to: usize, len: usize) {
-        let Ok([Some(from), Some(to)]) = self.slots.get_disjoint_mut([from, to]) else { return };
+        if from == to {
+            return;
+        }
+        let pair = self.slots.get_disjoint_mut([from, to]);
+        let Ok([Some(from), Some(to)]) = pair else { panic!("slots {from} and {to} are in this part of the cache") };
         let (dh, rest) = (self.layout.head_dim, len % PANEL);
         for g in 0..self.layout.n_kv_heads {
             let base = self.layout.head(g).start;
@@ -155,7 +173,10 @@ impl<'a> KvLayerMut<'a> {
     pub(crate) fn store(&mut self, k: &[f32], v: &[f32], spans: &[Span]) {
         let KvLayout { n_kv_heads, head_dim: dh, n_slots, .. } = self.layout;
         let mut of_slot = vec![None; n_slots];
-        spans.iter().for_each(|span| of_slot[span.slot] = Some(span));
+        for span in spans {
+            debug_assert!(self.slots[span.slot].is_some(), "slot {} is in this part of the cache", span.slot);
+            of_slot[span.slot] = Some(span);
+        }
         let slots = self.slots.par_iter_mut().zip(of_slot);
         slots.filter_map(|(slot, span)| Some((slot.as_mut()?, span?))).for_each(|(slot, span)| {
             for (row, position) in span.rows().zip(span.past..) {

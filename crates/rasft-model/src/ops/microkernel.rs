@@ -58,7 +58,8 @@ pub(crate) struct Tile {
 ///
 /// # Safety
 /// All elements named by [`Tile`] are valid for reads (`a`, `b` or its source) or reads and writes (`c`), and nobody else
-/// touches the tile of `c` meanwhile. If there is a source, `b` has room for `k` rows of 48.
+/// touches the tile of `c` meanwhile. If there is a source, `b_row` is 48 and `b` is valid for writes of `k` rows of 48, nobody
+/// else's and apart from the source.
 #[inline]
 pub(crate) unsafe fn run(tile: &Tile) {
     debug_assert!((1..=MR).contains(&tile.rows) && (1..=NR).contains(&tile.cols));
@@ -77,13 +78,14 @@ pub(crate) unsafe fn run(tile: &Tile) {
 /// # Safety
 /// As [`run`].
 unsafe fn lay_out_and_run<T: Element>(tile: &Tile, rows: *const T, ld: usize) {
+    debug_assert_eq!(tile.b_row, NR, "where the copy goes");
     // SAFETY: the caller's promise, on a CPU with the features.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         if level() == Level::Avx512 && (tile.rows, tile.cols) == (MR, NR) {
             return avx512::lay_out_and_run(tile, rows, ld);
         }
-        let cols = if tile.b_padded { NR } else { tile.cols };
+        let cols = if tile.b_padded { tile.cols.next_multiple_of(WIDTH) } else { tile.cols };
         copy_rows(rows, ld, tile.k, cols, tile.b.cast_mut());
         in_place(tile);
     }

@@ -35,7 +35,7 @@ pub(crate) enum Right<'a> {
     HalfPanels(&'a [bf16]),
 }
 
-/// Where one block of a panel of B can be read.
+/// Where one block of a panel of B can be read, if need be once the first tile has copied it there from its source.
 pub(super) struct PanelView {
     pub at: *const f32,
     pub stride: usize,

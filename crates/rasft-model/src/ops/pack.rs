@@ -43,7 +43,7 @@ thread_local! {
     static SPARE: RefCell<Vec<Aligned>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Buffers that a thread keeps: a product needs two at most, attention around it one.
+/// Buffers that a thread keeps: a product needs two at most, and a thread that waits in one may begin another.
 const SPARES: usize = 3;
 
 /// Room to work in, to lay an operand out for one product say. The thread keeps it for the next one, because fresh memory of this size

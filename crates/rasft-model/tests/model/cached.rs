@@ -174,11 +174,13 @@ fn threads_that_take_sequences_of_their_own_change_no_bit() {
         for (holder, len, borrowers) in [(0, 47, 2..12), (1, 48, 12..40), (40, 3, 42..60), (41, 70, 60..99)] {
             cache.fork(holder, len, &borrowers.collect::<Vec<_>>()).unwrap();
         }
-        for step in 0..3 {
+        for step in 0..4 {
             let mut batch = Packed::new();
-            (0..100).for_each(|slot| {
-                batch.push(&tokens(1, 97, 100 * step + slot), cache.len(slot as usize), slot as usize)
-            });
+            // Holders rest in one step, and some borrowers add a whole chunk in another.
+            for slot in (0..100).filter(|slot| step != 1 || ![0, 40].contains(slot)) {
+                let n = if step == 2 && slot % 7 == 5 { 10 } else { 1 };
+                batch.push(&tokens(n, 97, (100 * step + slot) as u64), cache.len(slot), slot);
+            }
             hidden.push(pool.install(|| decoder.hidden_cached(&batch, &mut cache).unwrap()));
         }
         hidden.iter().map(rows).collect::<Vec<_>>()
@@ -200,6 +202,34 @@ fn freed_slots_are_reused_cleanly() {
         let hidden = rows(&decoder.hidden_cached(&batch, &mut cache).unwrap());
         assert!(hidden == alone(&decoder, &ids));
         cache.truncate(0, 0);
+    }
+}
+
+/// Memory that another cache has left full, and laid out otherwise, is as good as fresh.
+#[test]
+fn a_cache_in_used_memory_changes_no_bit() {
+    let decoder = tiny_decoder("qwen3", &LoadOptions::default());
+    for (n_slots, len) in [(3, 90), (5, 60), (2, 100), (1, 20), (4, 75)] {
+        let mut cache = decoder.cache(n_slots, len).unwrap();
+        assert!(cache.is_empty());
+        let ids: Vec<_> = (0..n_slots).map(|slot| tokens(len, 97, (len + slot) as u64)).collect();
+        let mut hidden = Vec::new();
+        // Half at once, then one by one: each finds what is stale around it.
+        for t in std::iter::once(0..len / 2).chain((len / 2..len).map(|t| t..t + 1)) {
+            let mut batch = Packed::new();
+            ids.iter().enumerate().for_each(|(slot, ids)| batch.push(&ids[t.clone()], t.start, slot));
+            hidden.push((t, rows(&decoder.hidden_cached(&batch, &mut cache).unwrap())));
+        }
+        for (slot, ids) in ids.iter().enumerate() {
+            let expected = alone(&decoder, ids);
+            for (t, rows) in &hidden {
+                assert!(
+                    rows[slot * t.len()..][..t.len()] == expected[t.clone()],
+                    "{n_slots} × {len}, slot {slot}, {t:?}"
+                );
+            }
+        }
+        decoder.hand_back(cache);
     }
 }
 

@@ -204,7 +204,7 @@ fn a_forked_prefix_continues_like_the_original() {
     let (hkv, dh) = (2, 16);
     let batch = attended(&[70], 4, hkv, dh);
     let layout = KvLayout::new(3, hkv, dh, 70);
-    let (mut keys, mut values) = (vec![0.5; layout.n_values()], vec![0.5; layout.n_values()]);
+    let (mut keys, mut values) = (vec![f32::NAN; layout.n_values()], vec![f32::NAN; layout.n_values()]);
     let mut cache = KvLayerMut::new(layout, &mut keys, &mut values).unwrap();
     let feed = |cache: &mut KvLayerMut, from: usize, len: usize, slot: usize| {
         let [q, k, v] = batch.part(from, len);
