@@ -76,6 +76,7 @@ runs=()
 models=("base=$start" "sft=$sft" "rasft=$policy")
 [ "$start" = "$BASE" ] || models=("untouched=$BASE" "${models[@]}")
 for model in "${models[@]}"; do
+    say "$NAME: ${model%%=*}"
     run=$(stage rasft-eval run --model "${model#*=}" --bench "$(cfg bench_name "$NAME")=$bench" --out "$OUT/eval/${model%%=*}")
     runs+=("${model%%=*}=$run")
 done
