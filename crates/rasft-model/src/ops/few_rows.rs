@@ -57,14 +57,16 @@ unsafe fn columns(
     for (panel, col) in (0..n).step_by(WIDTH).enumerate() {
         let (b, b_row) = column(panel);
         for row in (0..a.m).step_by(MR) {
+            let c_at = c.as_mut_ptr().wrapping_add(row * ldc + col);
             let tile = Tile {
                 a: a.data.as_ptr().wrapping_add(row * a.ld),
                 a_row: a.ld,
                 a_col: 1,
                 b,
                 b_row,
-                c: c.as_mut_ptr().wrapping_add(row * ldc + col),
+                c: c_at,
                 c_row: ldc,
+                c_next: c_at,
                 k,
                 rows: MR.min(a.m - row),
                 cols: WIDTH.min(n - col),

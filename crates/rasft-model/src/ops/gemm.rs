@@ -14,12 +14,12 @@ use super::simd::LINE_BYTES;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
-/// Chain length per block of B. Measured: shorter ones pay for visiting C more often, longer ones win nothing.
-const KC: usize = 288;
-/// Rows of A passed over per panel of B: with some hundred to two thousand columns they stay in the second-level cache.
-const MC: usize = 256;
-/// Rows of A passed over per block of B that is laid out here.
-const MC_WIDE: usize = 512;
+/// Chain length per block of B, at most. Measured: shorter ones pay for visiting C more often.
+const KC: usize = 576;
+/// Rows of A passed over per panel of B, at most: a block of `MC` × `KC` stays in the second-level cache.
+const MC: usize = 288;
+/// Rows up to which panels are read in the order of memory; more of them had better keep their block of A.
+const FEW: usize = 64;
 /// Values of B, stored transposed, up to which it is packed as a whole for several blocks of rows.
 const PACK_WHOLE: usize = 1 << 22;
 /// Multiply-adds below which waking threads costs more than it gains.
@@ -95,11 +95,11 @@ unsafe fn product(m: usize, n: usize, k: usize, a: Left, b: Right, c: Output, st
     let tasks = if threads == 1 || m * n * k <= SEQUENTIAL { Tasks::One } else { tasks };
     let packed_b;
     let b = match b {
-        Right::Transposed { data, ld } if ld == k && m > MC_WIDE && n * k <= PACK_WHOLE => {
+        Right::Transposed { data, ld } if ld == k && m > 2 * MC && n * k <= PACK_WHOLE => {
             packed_b = scratch_panels_of_stored(&data[..n * k], k, tasks);
             Right::Panels(packed_b.as_slice())
         }
-        Right::HalfTransposed { data, ld } if ld == k && m > MC_WIDE && n * k <= PACK_WHOLE => {
+        Right::HalfTransposed { data, ld } if ld == k && m > 2 * MC && n * k <= PACK_WHOLE => {
             packed_b = scratch_panels_of_stored(&data[..n * k], k, tasks);
             Right::Panels(packed_b.as_slice())
         }
@@ -115,7 +115,7 @@ unsafe fn product(m: usize, n: usize, k: usize, a: Left, b: Right, c: Output, st
     let panels = n.div_ceil(NR);
     // Enough tasks for an even load, few enough that each is worth a wake-up.
     let fair = m.div_ceil(4 * threads).next_multiple_of(MR);
-    let row_block = if panels * m.div_ceil(MC_WIDE) >= 4 * threads { m.min(MC_WIDE) } else { fair.max(64) };
+    let row_block = if panels * m.div_ceil(2 * MC) >= 4 * threads { even(m, 2 * MC, MR) } else { fair.max(64) };
     let row_blocks = m.div_ceil(row_block);
     let group = (panels * row_blocks / (32 * threads)).clamp(1, panels);
     let groups = panels.div_ceil(group);
@@ -125,6 +125,11 @@ unsafe fn product(m: usize, n: usize, k: usize, a: Left, b: Right, c: Output, st
         // SAFETY: the tasks' rectangles tile C.
         unsafe { block(rows, columns, k, left, &b, c, start) };
     });
+}
+
+/// The length of about equal blocks of `n`: as few as `most` allows. It is a multiple of `unit`, as `most` must be.
+fn even(n: usize, most: usize, unit: usize) -> usize {
+    n.div_ceil(n.div_ceil(most).max(1)).next_multiple_of(unit).max(unit)
 }
 
 /// Panics unless every element lies inside its slice: the invariant under all `unsafe` of this file.
@@ -186,20 +191,21 @@ unsafe fn block(
 ) {
     let mut scratch = PanelBlock(MaybeUninit::uninit());
     let part = Part { k, a, b, c, start, columns: columns.clone(), scratch: scratch.0.as_mut_ptr().cast() };
-    let steps = (0..k.max(1)).step_by(KC);
-    let laid_out = matches!(b, Right::Panels(_) | Right::HalfPanels(_));
-    let height = if laid_out { MC } else { MC_WIDE };
+    let chain = even(k, KC, WIDTH);
+    let steps = (0..k.max(1)).step_by(chain);
+    let in_order = matches!(b, Right::Panels(_) | Right::HalfPanels(_)) && rows.len() <= FEW;
+    let height = even(rows.len(), MC, MR);
     for row in rows.clone().step_by(height) {
         let rows = row..(row + height).min(rows.end);
-        if laid_out {
+        if in_order {
             for (col, from) in columns.clone().step_by(NR).flat_map(|col| steps.clone().map(move |from| (col, from))) {
                 // SAFETY: the strip lies in the rectangle.
-                unsafe { strip(&part, rows.clone(), col, from) };
+                unsafe { strip(&part, rows.clone(), col, from..(from + chain).min(k)) };
             }
         } else {
             for (from, col) in steps.clone().flat_map(|from| columns.clone().step_by(NR).map(move |col| (from, col))) {
                 // SAFETY: as above.
-                unsafe { strip(&part, rows.clone(), col, from) };
+                unsafe { strip(&part, rows.clone(), col, from..(from + chain).min(k)) };
             }
         }
     }
@@ -217,20 +223,21 @@ struct Part<'a> {
     scratch: *mut f32,
 }
 
-/// Continues the chains of `rows` × one panel at `col` over the block of k at `from`.
+/// Continues the chains of `rows` × one panel at `col` over one block of k.
 ///
 /// # Safety
 /// As [`block`]; blocks of k come in order.
-unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, from: usize) {
+unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, block: std::ops::Range<usize>) {
     let Part { k, a, c, .. } = *part;
     let cols = NR.min(part.columns.end - col);
-    let len = KC.min(k - from);
+    let (from, len) = (block.start, block.len());
     // SAFETY: the block of B and the scratch hold `len` rows of `cols` columns.
     let PanelView { at: b_at, stride: b_row, padded: b_padded, source, next } =
         unsafe { panel(part.b, k, from, len, col, cols, rows.len(), part.scratch) };
     // Packed panels follow each other: each tile fetches its share of the next block meanwhile.
     let share = next.len / rows.len().div_ceil(MR);
-    let end = rows.end;
+    let (first, end) = (rows.start, rows.end);
+    let c_at = |row: usize, col: usize| c.data.wrapping_add(row * c.ld + col);
     for (nth, row) in rows.step_by(MR).enumerate() {
         let tile = Tile {
             a: a.data.wrapping_add(row / MR * a.strides[0] + from * a.strides[2]),
@@ -238,8 +245,9 @@ unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, from: usi
             a_col: a.strides[2],
             b: b_at,
             b_row,
-            c: c.data.wrapping_add(row * c.ld + col),
+            c: c_at(row, col),
             c_row: c.ld,
+            c_next: if row + MR < end { c_at(row + MR, col) } else { c_at(first, col + NR) },
             k: len,
             rows: MR.min(end - row),
             cols,

@@ -38,6 +38,8 @@ pub(crate) struct Tile {
     pub b_row: usize,
     pub c: *mut f32,
     pub c_row: usize,
+    /// The tile of c that comes next, which is asked for meanwhile; any address will do.
+    pub c_next: *const f32,
     /// Length of the chains.
     pub k: usize,
     /// Rows, 1..=8.
@@ -233,6 +235,11 @@ mod avx512 {
     #[target_feature(enable = "avx512f")]
     #[inline]
     unsafe fn begin<const R: usize, const V: usize>(t: &Tile, mask: __mmask16) -> [[__m512; V]; R] {
+        for i in 0..R {
+            for v in 0..V {
+                _mm_prefetch::<_MM_HINT_T1>(t.c_next.wrapping_add(i * t.c_row + v * WIDTH).cast());
+            }
+        }
         let mut sums = [[_mm512_setzero_ps(); V]; R];
         for i in (0..R).take_while(|_| t.accumulate) {
             for v in 0..V {
@@ -368,6 +375,7 @@ mod tests {
                         b_row: ld,
                         c: c.as_mut_ptr(),
                         c_row: ld,
+                        c_next: std::ptr::null(),
                         k,
                         rows,
                         cols,
@@ -402,6 +410,7 @@ mod tests {
                     b_row,
                     c: c.as_mut_ptr(),
                     c_row: ld,
+                    c_next: std::ptr::null(),
                     k,
                     rows,
                     cols,
