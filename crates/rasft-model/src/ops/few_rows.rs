@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "tiles of matrices whose bounds were checked")]
 
 use super::gemm::Start;
-use super::microkernel::{MR, Source, Tile, WIDTH, run};
+use super::microkernel::{MR, Source, Tile, WIDTH, lines_ahead, run};
 use super::simd::LINE_BYTES;
 
 /// A left operand: `a[i, k]` at `i·ld + k`, M rows.
@@ -21,60 +21,60 @@ pub(crate) struct Rows<'a> {
 /// `c[i, j] = Σ_k a[i, k]·b[k, j]`, `c[i, j]` at `i·ldc + j`, b (K, N) in whole panels of 16 columns: `panel, k, column`.
 pub(crate) fn times_panels(a: Rows, k: usize, b: &[f32], n: usize, c: &mut [f32], ldc: usize, next: &[f32]) {
     assert!(n.div_ceil(WIDTH) * WIDTH * k <= b.len(), "times_panels: b");
-    let column = |panel: usize| (b[panel * k * WIDTH..].as_ptr(), WIDTH);
+    let b = Columns { at: b.as_ptr(), row: WIDTH, vector: k * WIDTH, padded: true };
     // SAFETY: whole panels lie in b.
-    unsafe { columns(a, k, n, column, true, c, ldc, Start::Zero, next) };
+    unsafe { columns(a, k, n, b, c, ldc, Start::Zero, next) };
 }
 
 /// `c = a·b`, or `c += a·b` where it is kept, with `b[k, j]` at `k·N + j` and `c[i, j]` at `i·N + j`.
 pub(crate) fn times_rows(a: Rows, k: usize, b: &[f32], n: usize, c: &mut [f32], start: Start, next: &[f32]) {
     assert!(k * n <= b.len(), "times_rows: b");
-    let column = |panel: usize| (b.as_ptr().wrapping_add(panel * WIDTH), n);
+    let b = Columns { at: b.as_ptr(), row: n, vector: WIDTH, padded: false };
     // SAFETY: k rows of n values lie in b.
-    unsafe { columns(a, k, n, column, false, c, n, start, next) };
+    unsafe { columns(a, k, n, b, c, n, start, next) };
 }
 
-/// 16 columns at a time; `column` says where they begin in b, and how far its rows lie apart.
-///
+/// A right operand: where it begins, and how far its rows and the vectors of a row lie apart.
+struct Columns {
+    at: *const f32,
+    row: usize,
+    vector: usize,
+    /// Whether the last vector can be read as a whole.
+    padded: bool,
+}
+
+/// Vectors that are computed together: with two, the chains of three rows keep the multipliers busy.
+const VECTORS: usize = 2;
+
 /// # Safety
-/// k rows of b can be read there: the columns, or if b is padded the whole vector.
-unsafe fn columns(
-    a: Rows,
-    k: usize,
-    n: usize,
-    column: impl Fn(usize) -> (*const f32, usize),
-    b_padded: bool,
-    c: &mut [f32],
-    ldc: usize,
-    start: Start,
-    next: &[f32],
-) {
+/// k rows of n columns of b can be read.
+unsafe fn columns(a: Rows, k: usize, n: usize, b: Columns, c: &mut [f32], ldc: usize, start: Start, next: &[f32]) {
     let within = |cols: usize, ld: usize, len: usize| cols <= ld && (a.m.max(1) - 1) * ld + cols <= len;
     assert!(a.m == 0 || within(k, a.ld, a.data.len()), "few rows: a");
     assert!(a.m == 0 || within(n, ldc, c.len()), "few rows: c");
-    let share = size_of_val(next) / (n.div_ceil(WIDTH) * a.m.div_ceil(MR)).max(1);
+    let share = size_of_val(next) / (n.div_ceil(VECTORS * WIDTH) * a.m.div_ceil(MR)).max(1);
     let mut ahead = next.as_ptr().cast::<u8>();
-    for (panel, col) in (0..n).step_by(WIDTH).enumerate() {
-        let (b, b_row) = column(panel);
+    for col in (0..n).step_by(VECTORS * WIDTH) {
         for row in (0..a.m).step_by(MR) {
             let c_at = c.as_mut_ptr().wrapping_add(row * ldc + col);
             let tile = Tile {
                 a: a.data.as_ptr().wrapping_add(row * a.ld),
                 a_row: a.ld,
                 a_col: 1,
-                b,
-                b_row,
+                b: b.at.wrapping_add(col / WIDTH * b.vector),
+                b_row: b.row,
+                b_vector: b.vector,
                 c: c_at,
                 c_row: ldc,
                 c_next: c_at,
                 k,
                 rows: MR.min(a.m - row),
-                cols: WIDTH.min(n - col),
-                b_padded,
+                cols: (VECTORS * WIDTH).min(n - col),
+                b_padded: b.padded,
                 source: Source::Here,
                 accumulate: start == Start::Kept,
                 ahead,
-                ahead_step: (share / k.max(1)).min(LINE_BYTES),
+                ahead_step: (share / k.max(1)).min(lines_ahead(VECTORS * WIDTH) * LINE_BYTES),
             };
             // SAFETY: the tile lies in a and c, and in b by the caller's promise; nobody else uses c.
             unsafe { run(&tile) };

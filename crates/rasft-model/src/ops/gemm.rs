@@ -153,7 +153,7 @@ fn check(m: usize, n: usize, k: usize, a: &Left, b: &Right, c_len: usize, ldc: u
             Right::NarrowPanels(data) => n.div_ceil(WIDTH) * WIDTH * k <= data.len(),
             Right::HalfRows { data, ld } => within(k, n, *ld, data.len()),
             Right::HalfTransposed { data, ld } => within(n, k, *ld, data.len()),
-            Right::HalfPanels(data) => n.div_ceil(NR) * NR * k <= data.len(),
+            Right::HalfPanels(data) => n.div_ceil(NR) * NR * k.div_ceil(2) <= data.len(),
         },
         "gemm: B"
     );
@@ -232,7 +232,7 @@ unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, block: st
     let cols = NR.min(part.columns.end - col);
     let (from, len) = (block.start, block.len());
     // SAFETY: the block of B and the scratch hold `len` rows of `cols` columns.
-    let PanelView { at: b_at, stride: b_row, padded: b_padded, source, next } =
+    let PanelView { at: b_at, stride: b_row, vector: b_vector, padded: b_padded, source, next } =
         unsafe { panel(part.b, k, from, len, col, cols, rows.len(), part.scratch) };
     // Packed panels follow each other: each tile fetches its share of the next block meanwhile.
     let share = next.len / rows.len().div_ceil(MR);
@@ -245,6 +245,7 @@ unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, block: st
             a_col: a.strides[2],
             b: b_at,
             b_row,
+            b_vector,
             c: c_at(row, col),
             c_row: c.ld,
             c_next: if row + MR < end { c_at(row + MR, col) } else { c_at(first, col + NR) },
@@ -265,7 +266,7 @@ unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, block: st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::pack::panels_of_stored;
+    use crate::ops::pack::{half_panels, panels_of_stored};
     use crate::ops::weight::rounded;
     use half::bf16;
 
@@ -292,7 +293,7 @@ mod tests {
             for (j, at) in (0..n).flat_map(|j| (0..k).map(move |at| (j, at))) {
                 narrow[(j / WIDTH * k + at) * WIDTH + j % WIDTH] = bt[j * k + at];
             }
-            let half: Vec<bf16> = packed.as_slice().iter().map(|b| bf16::from_f32(*b)).collect();
+            let half = half_panels(&packed, k);
             let mut expected = values(m * n, 2.0);
             for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
                 let dot = |s: f32, x: (&f32, &f32)| x.0.mul_add(*x.1, s);
@@ -304,7 +305,7 @@ mod tests {
                 Right::Rows { data: &b, ld: n },
                 Right::Transposed { data: &bt, ld: k },
                 Right::Panels(packed.as_slice()),
-                Right::HalfPanels(&half),
+                Right::HalfPanels(half.as_slice()),
                 Right::NarrowPanels(&narrow),
             ];
             for (left, right) in lefts.iter().flat_map(|l| rights.iter().map(move |r| (*l, *r))) {

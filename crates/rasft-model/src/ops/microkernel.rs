@@ -5,8 +5,8 @@
 
 #![expect(unsafe_code, reason = "register tiles need raw pointers and vector intrinsics")]
 
-use super::pack::copy_rows;
-use super::simd::{Level, level};
+use super::pack::{ODD, copy_pairs, copy_rows};
+use super::simd::{LINE_BYTES, Level, level};
 use super::weight::Element;
 use half::bf16;
 
@@ -26,9 +26,12 @@ pub(crate) enum Source {
     F32 { rows: *const f32, ld: usize },
     /// The same in bf16; the copy is wider.
     Bf16 { rows: *const bf16, ld: usize },
+    /// Rows of 48 in bf16, two of them in each row of words, the even one in the lower halves.
+    Bf16Pairs(*const u32),
 }
 
-/// A tile's operands. `a[i, k]` is at `a + i·a_row + k·a_col`, `b[k, j]` at `b + k·b_row + j`, `c[i, j]` at `c + i·c_row + j`.
+/// A tile's operands. `a[i, k]` is at `a + i·a_row + k·a_col`, `b[k, 16·v + j]` at `b + k·b_row + v·b_vector + j`,
+/// `c[i, j]` at `c + i·c_row + j`.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile {
     pub a: *const f32,
@@ -36,6 +39,8 @@ pub(crate) struct Tile {
     pub a_col: usize,
     pub b: *const f32,
     pub b_row: usize,
+    /// 16 where a row of b is in one piece.
+    pub b_vector: usize,
     pub c: *mut f32,
     pub c_row: usize,
     /// The tile of c that comes next, which is asked for meanwhile; any address will do.
@@ -51,16 +56,22 @@ pub(crate) struct Tile {
     pub source: Source,
     /// Start from what `c` holds rather than from 0.
     pub accumulate: bool,
-    /// Memory to be wanted soon; every step of k asks for the cache line there and moves on by `ahead_step` bytes.
+    /// Memory to be wanted soon; every step of k asks for [`lines_ahead`] cache lines there and moves on by `ahead_step` bytes.
     pub ahead: *const u8,
     pub ahead_step: usize,
+}
+
+/// Cache lines that a step of k of a tile with `cols` columns asks for: two for two vectors, which is what [`super::few_rows`] reads
+/// a step itself. Three are for products that go over their operand several times.
+pub(crate) const fn lines_ahead(cols: usize) -> usize {
+    if cols.div_ceil(WIDTH) == 2 { 2 } else { 1 }
 }
 
 /// Computes one tile.
 ///
 /// # Safety
 /// All elements named by [`Tile`] are valid for reads (`a`, `b` or its source) or reads and writes (`c`), and nobody else
-/// touches the tile of `c` meanwhile. If there is a source, `b_row` is 48 and `b` is valid for writes of `k` rows of 48, nobody
+/// touches the tile of `c` meanwhile. If there is a source, `b` is in rows of 48 and is valid for writes of `k` rows of 48, nobody
 /// else's and apart from the source.
 #[inline]
 pub(crate) unsafe fn run(tile: &Tile) {
@@ -71,7 +82,25 @@ pub(crate) unsafe fn run(tile: &Tile) {
             Source::Here => in_place(tile),
             Source::F32 { rows, ld } => lay_out_and_run(tile, rows, ld),
             Source::Bf16 { rows, ld } => lay_out_and_run(tile, rows, ld),
+            Source::Bf16Pairs(pairs) => widen_and_run(tile, pairs),
         }
+    }
+}
+
+/// [`lay_out_and_run`] of pairs.
+///
+/// # Safety
+/// As [`run`].
+unsafe fn widen_and_run(tile: &Tile, pairs: *const u32) {
+    debug_assert_eq!(tile.b_row, NR, "where the copy goes");
+    // SAFETY: the caller's promise, on a CPU with the features.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if level() == Level::Avx512 && (tile.rows, tile.cols) == (MR, NR) {
+            return avx512::widen_and_run(tile, pairs);
+        }
+        copy_pairs(pairs, tile.k, tile.b.cast_mut());
+        in_place(tile);
     }
 }
 
@@ -153,7 +182,8 @@ unsafe fn portable_piece<const R: usize>(t: &Tile, row: usize, col: usize, cols:
         }
         for k in 0..t.k {
             let mut b = [0f32; WIDTH];
-            std::ptr::copy_nonoverlapping(t.b.add(k * t.b_row + col), b.as_mut_ptr(), cols);
+            let from = t.b.add(k * t.b_row + col / WIDTH * t.b_vector);
+            std::ptr::copy_nonoverlapping(from, b.as_mut_ptr(), cols);
             for i in 0..R {
                 let a = *t.a.add((row + i) * t.a_row + k * t.a_col);
                 for j in 0..WIDTH {
@@ -170,177 +200,7 @@ unsafe fn portable_piece<const R: usize>(t: &Tile, row: usize, col: usize, cols:
 }
 
 #[cfg(target_arch = "x86_64")]
-mod avx512 {
-    use super::{Element, MR, NR, Tile, WIDTH};
-    use std::arch::x86_64::*;
-
-    // Masked loads and `wrapping_add` throughout: with debug assertions on, as in the profile the tests and the
-    // pipeline share, plain loads and `add` check their pointers in the innermost loop.
-
-    /// # Safety
-    /// As [`super::run`], on a CPU with AVX-512F.
-    #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn run(t: &Tile) {
-        // SAFETY: the const parameters are exactly the tile's rows and vectors.
-        unsafe {
-            match t.cols.div_ceil(WIDTH) {
-                1 => rows::<1>(t),
-                2 => rows::<2>(t),
-                _ => rows::<3>(t),
-            }
-        }
-    }
-
-    /// # Safety
-    /// As [`run`]; `V` vectors hold the columns.
-    #[target_feature(enable = "avx512f")]
-    unsafe fn rows<const V: usize>(t: &Tile) {
-        // SAFETY: as above.
-        unsafe {
-            match t.rows {
-                1 => tile::<1, V>(t),
-                2 => tile::<2, V>(t),
-                3 => tile::<3, V>(t),
-                4 => tile::<4, V>(t),
-                5 => tile::<5, V>(t),
-                6 => tile::<6, V>(t),
-                7 => tile::<7, V>(t),
-                _ => tile::<8, V>(t),
-            }
-        }
-    }
-
-    /// # Safety
-    /// As [`run`]; the tile has `R` rows and `V` vectors of columns.
-    #[target_feature(enable = "avx512f")]
-    unsafe fn tile<const R: usize, const V: usize>(t: &Tile) {
-        let last = t.cols - (V - 1) * WIDTH;
-        let mask: __mmask16 = ((1u32 << last) - 1) as u16;
-        // SAFETY: reads and writes stay inside the tile: the last vector is masked where it would not.
-        unsafe {
-            let mut sums = begin::<R, V>(t, mask);
-            if last == WIDTH || t.b_padded {
-                chains::<R, V, false>(t, mask, &mut sums);
-            } else {
-                chains::<R, V, true>(t, mask, &mut sums);
-            }
-            end(t, mask, &sums);
-        }
-    }
-
-    /// What the chains start from.
-    ///
-    /// # Safety
-    /// As [`tile`]; `mask` has the lanes of the last vector.
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    unsafe fn begin<const R: usize, const V: usize>(t: &Tile, mask: __mmask16) -> [[__m512; V]; R] {
-        for i in 0..R {
-            for v in 0..V {
-                _mm_prefetch::<_MM_HINT_T1>(t.c_next.wrapping_add(i * t.c_row + v * WIDTH).cast());
-            }
-        }
-        let mut sums = [[_mm512_setzero_ps(); V]; R];
-        for i in (0..R).take_while(|_| t.accumulate) {
-            for v in 0..V {
-                let lanes = if v + 1 == V { mask } else { !0 };
-                // SAFETY: inside the tile.
-                sums[i][v] = unsafe { _mm512_maskz_loadu_ps(lanes, t.c.wrapping_add(i * t.c_row + v * WIDTH)) };
-            }
-        }
-        sums
-    }
-
-    /// Writes the sums.
-    ///
-    /// # Safety
-    /// As [`begin`].
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    unsafe fn end<const R: usize, const V: usize>(t: &Tile, mask: __mmask16, sums: &[[__m512; V]; R]) {
-        for i in 0..R {
-            for v in 0..V {
-                let lanes = if v + 1 == V { mask } else { !0 };
-                // SAFETY: inside the tile.
-                unsafe { _mm512_mask_storeu_ps(t.c.wrapping_add(i * t.c_row + v * WIDTH), lanes, sums[i][v]) };
-            }
-        }
-    }
-
-    /// Rows that are asked for before they are read: they may lie too far apart for the processor to guess.
-    const ROWS_AHEAD: usize = 8;
-
-    /// A full tile, each row of b on its way from its source to where the next tiles read it.
-    ///
-    /// # Safety
-    /// As [`super::run`], on a CPU with AVX-512F; the tile has 8 rows and 48 columns.
-    #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn lay_out_and_run<T: Element>(t: &Tile, source: *const T, ld: usize) {
-        const V: usize = NR / WIDTH;
-        // SAFETY: the caller's promise; a prefetch touches no memory.
-        unsafe {
-            let mut sums = begin::<MR, V>(t, !0);
-            let (mut a, mut b, mut from, mut ahead) = (t.a, t.b.cast_mut(), source, t.ahead);
-            for _ in 0..t.k {
-                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
-                ahead = ahead.wrapping_add(t.ahead_step);
-                let mut columns = [_mm512_setzero_ps(); V];
-                for v in 0..V {
-                    _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(ROWS_AHEAD * ld + v * WIDTH).cast());
-                    columns[v] = T::load_16(from.wrapping_add(v * WIDTH));
-                    _mm512_mask_storeu_ps(b.wrapping_add(v * WIDTH), !0, columns[v]);
-                }
-                for i in 0..MR {
-                    let x = _mm512_broadcastss_ps(_mm_load_ss(a.wrapping_add(i * t.a_row)));
-                    for v in 0..V {
-                        sums[i][v] = _mm512_fmadd_ps(x, columns[v], sums[i][v]);
-                    }
-                }
-                a = a.wrapping_add(t.a_col);
-                b = b.wrapping_add(t.b_row);
-                from = from.wrapping_add(ld);
-            }
-            end(t, !0, &sums);
-        }
-    }
-
-    /// # Safety
-    /// As [`tile`]; without `MASKED`, the last vector of every row of b is readable.
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    unsafe fn chains<const R: usize, const V: usize, const MASKED: bool>(
-        t: &Tile,
-        mask: __mmask16,
-        sums: &mut [[__m512; V]; R],
-    ) {
-        let mut acc = *sums;
-        let rows: [usize; R] = std::array::from_fn(|i| i.wrapping_mul(t.a_row));
-        let mut a = t.a;
-        let mut b = t.b;
-        let mut ahead = t.ahead;
-        // SAFETY: a prefetch touches no memory; a and b advance k times over what the caller vouched for.
-        unsafe {
-            for _ in 0..t.k {
-                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
-                ahead = ahead.wrapping_add(t.ahead_step);
-                let mut columns = [_mm512_setzero_ps(); V];
-                for v in 0..V {
-                    let lanes = if MASKED && v + 1 == V { mask } else { !0 };
-                    columns[v] = _mm512_maskz_loadu_ps(lanes, b.wrapping_add(v * WIDTH));
-                }
-                for i in 0..R {
-                    let x = _mm512_broadcastss_ps(_mm_load_ss(a.wrapping_add(rows[i])));
-                    for v in 0..V {
-                        acc[i][v] = _mm512_fmadd_ps(x, columns[v], acc[i][v]);
-                    }
-                }
-                a = a.wrapping_add(t.a_col);
-                b = b.wrapping_add(t.b_row);
-            }
-        }
-        *sums = acc;
-    }
-}
+mod avx512;
 
 #[cfg(test)]
 mod tests {
@@ -373,6 +233,7 @@ mod tests {
                         a_col: 1,
                         b: b.as_ptr(),
                         b_row: ld,
+                        b_vector: WIDTH,
                         c: c.as_mut_ptr(),
                         c_row: ld,
                         c_next: std::ptr::null(),
@@ -408,6 +269,7 @@ mod tests {
                     a_col: 1,
                     b: b.as_mut_ptr(),
                     b_row,
+                    b_vector: WIDTH,
                     c: c.as_mut_ptr(),
                     c_row: ld,
                     c_next: std::ptr::null(),

@@ -4,7 +4,7 @@
 #![expect(unsafe_code, reason = "reads blocks of matrices whose bounds the product has checked")]
 
 use super::microkernel::{MR, NR, Source, WIDTH};
-use super::pack::{copy_rows, transpose};
+use super::pack::transpose;
 use half::bf16;
 
 /// The left operand, (M, K).
@@ -31,14 +31,17 @@ pub(crate) enum Right<'a> {
     HalfRows { data: &'a [bf16], ld: usize },
     /// As `Transposed`, in bf16.
     HalfTransposed { data: &'a [bf16], ld: usize },
-    /// As `Panels`, in bf16: half the memory to read.
-    HalfPanels(&'a [bf16]),
+    /// Panels of 48 columns in bf16, half the memory to read, two steps of k in a word: `panel, k / 2, column`, the even
+    /// step in the lower half and the odd one, 0 behind the last, in the upper.
+    HalfPanels(&'a [u32]),
 }
 
 /// Where one block of a panel of B can be read, if need be once the first tile has copied it there from its source.
 pub(super) struct PanelView {
     pub at: *const f32,
+    /// Between rows, and between the vectors of one.
     pub stride: usize,
+    pub vector: usize,
     /// Whether whole vectors may be read behind the last column.
     pub padded: bool,
     /// Where it lies before the first tile reads it.
@@ -59,8 +62,8 @@ impl Bytes {
 /// The rows `from..from + len` of one panel of B.
 ///
 /// # Safety
-/// B is as the product's checks ask, (K, N) with K = `k`; the rows and the `cols` ≤ 48 columns from `col` on lie in it, `col`
-/// at the beginning of a panel. `scratch` has room for `len` rows of 48.
+/// B is as the product's checks ask, (K, N) with K = `k`; the rows and the `cols` ≤ 48 columns from `col` on lie in it, `from` is
+/// even and `col` at the beginning of a panel. `scratch` has room for `len` rows of 48.
 pub(super) unsafe fn panel(
     b: &Right,
     k: usize,
@@ -73,7 +76,8 @@ pub(super) unsafe fn panel(
 ) -> PanelView {
     // SAFETY: indices stay inside B, the caller's promise; what comes next is only ever prefetched.
     unsafe {
-        let view = |source| PanelView { at: scratch, stride: NR, padded: false, source, next: Bytes::NONE };
+        let view =
+            |source| PanelView { at: scratch, stride: NR, vector: WIDTH, padded: false, source, next: Bytes::NONE };
         match *b {
             Right::Panels(data) => {
                 let at = data.as_ptr().wrapping_add(col * k + from * NR);
@@ -81,16 +85,14 @@ pub(super) unsafe fn panel(
                 PanelView { at, padded: true, next, ..view(Source::Here) }
             }
             Right::HalfPanels(data) => {
-                let rows = data.as_ptr().wrapping_add(col * k + from * NR);
-                let next = Bytes { at: rows.wrapping_add(len * NR).cast(), len: len * NR * size_of::<bf16>() };
-                PanelView { padded: true, next, ..view(Source::Bf16 { rows, ld: NR }) }
+                let pairs = data.as_ptr().wrapping_add(col * k.div_ceil(2) + from / 2 * NR);
+                let words = len.div_ceil(2) * NR;
+                let next = Bytes { at: pairs.wrapping_add(words).cast(), len: words * size_of::<u32>() };
+                PanelView { padded: true, next, ..view(Source::Bf16Pairs(pairs)) }
             }
             Right::NarrowPanels(data) => {
-                for v in 0..cols.div_ceil(WIDTH) {
-                    let panel = data.as_ptr().wrapping_add((col + v * WIDTH) * k + from * WIDTH);
-                    copy_rows(panel, WIDTH, len, WIDTH, scratch.wrapping_add(v * WIDTH));
-                }
-                PanelView { padded: true, ..view(Source::Here) }
+                let at = data.as_ptr().wrapping_add(col * k + from * WIDTH);
+                PanelView { at, stride: WIDTH, vector: k * WIDTH, padded: true, ..view(Source::Here) }
             }
             // Few rows do not earn the copy back.
             Right::Rows { data, ld } if rows <= 2 * MR => {

@@ -10,29 +10,34 @@ use super::weight::Element;
 use rayon::prelude::*;
 use std::cell::RefCell;
 
+/// A 32-bit value.
+pub(crate) trait Word: Copy + Default + Send + Sync {}
+impl Word for f32 {}
+impl Word for u32 {}
+
 /// One cache line of values; a vector of these is aligned for whole-register loads.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(crate) struct Line([f32; 16]);
+struct Line<T: Word>([T; 16]);
 
 /// Values aligned to cache lines.
 #[derive(Clone)]
-pub(crate) struct Aligned {
-    lines: Vec<Line>,
+pub(crate) struct Aligned<T: Word = f32> {
+    lines: Vec<Line<T>>,
 }
 
-impl Aligned {
+impl<T: Word> Aligned<T> {
     /// `len` zeros, rounded up to whole lines.
     pub fn zeros(len: usize) -> Self {
-        Self { lines: vec![Line([0.0; 16]); len.div_ceil(16)] }
+        Self { lines: vec![Line([T::default(); 16]); len.div_ceil(16)] }
     }
 
-    pub fn as_slice(&self) -> &[f32] {
+    pub fn as_slice(&self) -> &[T] {
         // SAFETY: a `Line` is exactly 16 values without padding.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * 16) }
     }
 
-    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
         // SAFETY: as above, and the borrow is unique.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.lines.len() * 16) }
     }
@@ -221,6 +226,45 @@ pub(crate) fn scratch_panels_of_stored<T: Element>(stored: &[T], k: usize, tasks
     let mut packed = Scratch::of(len);
     fill_panels(&[stored], k, tasks, &mut packed.buffer.as_mut_slice()[..len]);
     packed
+}
+
+/// Panels of `k` rows of 48, whose values are exact in bf16, as [`HalfPanels`](super::gemm::Right::HalfPanels).
+pub(crate) fn half_panels(panels: &Aligned, k: usize) -> Aligned<u32> {
+    let pairs = k.div_ceil(2);
+    let n = panels.as_slice().len() / k.max(1) / NR * NR;
+    let mut half = Aligned::zeros(n * pairs);
+    let all = half.as_mut_slice()[..n * pairs].par_chunks_mut((pairs * NR).max(1));
+    all.zip(panels.as_slice().par_chunks((k * NR).max(1))).for_each(|(half, panel)| {
+        for (pair, rows) in half.chunks_mut(NR).zip(panel.chunks(2 * NR)) {
+            for (j, pair) in pair.iter_mut().enumerate() {
+                let odd = rows.get(NR + j).map_or(0, |odd| odd.to_bits());
+                *pair = rows[j].to_bits() >> 16 | odd & ODD;
+            }
+        }
+    });
+    half
+}
+
+/// The half of a pair of bf16 that belongs to the odd step.
+pub(super) const ODD: u32 = 0xffff_0000;
+
+/// A pair of bf16.
+pub(crate) fn widened(pair: u32) -> [f32; 2] {
+    [pair << 16, pair & ODD].map(f32::from_bits)
+}
+
+/// Widens `k` rows of 48 values, in pairs of rows, to rows of f32.
+///
+/// # Safety
+/// `src` is valid for `k / 2` rows of 48 pairs, rounded up, `dst` for `k` rows, and they are apart.
+pub(crate) unsafe fn copy_pairs(src: *const u32, k: usize, dst: *mut f32) {
+    for at in 0..k {
+        let (from, to) = (src.wrapping_add(at / 2 * NR), dst.wrapping_add(at * NR));
+        for j in 0..NR {
+            // SAFETY: the caller's promise.
+            unsafe { *to.wrapping_add(j) = widened(*from.wrapping_add(j))[at % 2] };
+        }
+    }
 }
 
 fn fill_panels<T: Element>(pieces: &[&[T]], k: usize, tasks: Tasks, panels: &mut [f32]) {

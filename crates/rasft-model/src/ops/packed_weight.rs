@@ -7,9 +7,8 @@
 use super::check::{dims, has_kernel, mismatch, require, slice, with_slices};
 use super::gemm::Right;
 use super::linear::product_into;
-use super::pack::{Aligned, NR, Tasks, panels_of_stored};
+use super::pack::{Aligned, NR, Tasks, half_panels, panels_of_stored, widened};
 use candle_core::{Result, Storage, Tensor};
-use half::bf16;
 use rayon::prelude::*;
 
 const OP: &str = "packed weight";
@@ -26,7 +25,7 @@ pub struct PackedWeight {
 enum Panels {
     F32(Aligned),
     /// All values are exact in bf16.
-    Bf16(Vec<bf16>),
+    Bf16(Aligned<u32>),
 }
 
 impl PackedWeight {
@@ -55,7 +54,7 @@ impl PackedWeight {
         }
         let panels = panels_of_stored(&pieces, k, Tasks::Many);
         let exact = pieces.iter().all(|piece| piece.par_iter().all(|value| is_exact_in_bf16(*value)));
-        let panels = if exact { Panels::Bf16(narrow(panels.as_slice())) } else { Panels::F32(panels) };
+        let panels = if exact { Panels::Bf16(half_panels(&panels, k)) } else { Panels::F32(panels) };
         Ok(Self { panels, n, k })
     }
 
@@ -75,7 +74,7 @@ impl PackedWeight {
     pub(crate) fn right(&self) -> Right<'_> {
         match &self.panels {
             Panels::F32(panels) => Right::Panels(panels.as_slice()),
-            Panels::Bf16(panels) => Right::HalfPanels(panels),
+            Panels::Bf16(panels) => Right::HalfPanels(panels.as_slice()),
         }
     }
 
@@ -84,7 +83,7 @@ impl PackedWeight {
         debug_assert!(from.is_multiple_of(NR), "a panel starts there");
         match &self.panels {
             Panels::F32(panels) => Right::Panels(&panels.as_slice()[from * self.k..]),
-            Panels::Bf16(panels) => Right::HalfPanels(&panels[from * self.k..]),
+            Panels::Bf16(panels) => Right::HalfPanels(&panels.as_slice()[from * self.k.div_ceil(2)..]),
         }
     }
 
@@ -97,13 +96,14 @@ impl PackedWeight {
     pub(crate) fn look_up(&self, ids: &[u32], y: &mut [f32]) {
         y.par_chunks_exact_mut(self.k.max(1)).zip(ids).for_each(|(y, &id)| {
             let id = id as usize;
-            let from = id / NR * NR * self.k + id % NR;
+            let from = |steps: usize| id / NR * NR * steps + id % NR;
             match &self.panels {
                 Panels::F32(panels) => {
-                    y.iter_mut().zip(panels.as_slice()[from..].iter().step_by(NR)).for_each(|(y, w)| *y = *w);
+                    y.iter_mut().zip(panels.as_slice()[from(self.k)..].iter().step_by(NR)).for_each(|(y, w)| *y = *w);
                 }
                 Panels::Bf16(panels) => {
-                    y.iter_mut().zip(panels[from..].iter().step_by(NR)).for_each(|(y, w)| *y = w.to_f32());
+                    let pairs = panels.as_slice()[from(self.k.div_ceil(2))..].iter().step_by(NR);
+                    y.chunks_mut(2).zip(pairs).for_each(|(y, pair)| y.copy_from_slice(&widened(*pair)[..y.len()]));
                 }
             }
         });
@@ -119,11 +119,6 @@ impl std::fmt::Debug for PackedWeight {
 
 fn is_exact_in_bf16(value: f32) -> bool {
     value.to_bits() & 0xffff == 0
-}
-
-/// Values that are exact in bf16.
-fn narrow(values: &[f32]) -> Vec<bf16> {
-    values.par_iter().map(|value| bf16::from_bits((value.to_bits() >> 16) as u16)).collect()
 }
 
 /// [`super::linear()`] with a packed weight, for inference. # Shapes: x (T, K), bias (N) → (T, N).
@@ -151,4 +146,24 @@ pub fn linear_packed(x: &Tensor, w: &PackedWeight, bias: Option<&Tensor>) -> Res
         }),
     }?;
     Tensor::from_vec(y, (t, w.n), x.device())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn looked_up_rows_are_those_of_the_weight() {
+        for (n, k, scale) in [(1, 1, 1.0), (50, 7, 1.0), (97, 64, 1.0), (50, 7, 0.1)] {
+            let values: Vec<f32> = (0..n * k).map(|i| (i % 256) as f32 * scale).collect();
+            let w = PackedWeight::new(&[&Tensor::from_slice(&values, (n, k), &Device::Cpu).unwrap()]).unwrap();
+            let ids: Vec<u32> = (0..n as u32).rev().collect();
+            let mut rows = vec![f32::NAN; n * k];
+            w.look_up(&ids, &mut rows);
+            let expected: Vec<f32> = values.rchunks(k).flatten().copied().collect();
+            assert_eq!(rows, expected, "{w:?}");
+            assert_eq!(matches!(w.panels, Panels::Bf16(_)), scale == 1.0, "{w:?}");
+        }
+    }
 }

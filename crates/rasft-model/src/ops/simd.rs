@@ -166,10 +166,24 @@ pub(crate) fn max_of(x: &[f32]) -> f32 {
             lanes[i] = if chunk[i] > lanes[i] { chunk[i] } else { lanes[i] };
         }
     }
-    for (lane, &value) in lanes.iter_mut().zip(rest) {
+    let (vectors, tail) = rest.as_chunks::<VECTOR>();
+    for (vector, lanes) in vectors.iter().zip(lanes.as_chunks_mut::<VECTOR>().0) {
+        for i in 0..VECTOR {
+            lanes[i] = if vector[i] > lanes[i] { vector[i] } else { lanes[i] };
+        }
+    }
+    for (lane, &value) in lanes.iter_mut().zip(tail) {
         *lane = if value > *lane { value } else { *lane };
     }
-    lanes.iter().fold(f32::NEG_INFINITY, |top, &lane| if lane > top { lane } else { top })
+    // A tree, because a chain of 64 takes as long as all the rest of a short row.
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = if lanes[i + half] > lanes[i] { lanes[i + half] } else { lanes[i] };
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 /// `x ← exp(x − shift)` in place; returns the sum through 64 lanes by index.

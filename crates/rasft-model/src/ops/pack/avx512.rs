@@ -1,4 +1,4 @@
-//! Laying out with 512-bit vectors. Masked loads and `wrapping_add` throughout, for the reason given in the microkernel.
+//! Laying out with 512-bit vectors. Masked loads and `wrapping_add` throughout, for the reason given in the microkernel's.
 
 use super::{Element, GROUP, MR, NR};
 use std::arch::x86_64::*;
