@@ -13,8 +13,8 @@ import statistics
 import subprocess
 import sys
 
-STEPS = {2: 7, 8: 4}  # optimizer steps per micro-batch size, the first of them a warm-up
-FEWER_STEPS = {2: 4, 8: 3}  # of the peer that does not run the reference, and of ours that recomputes
+STEPS = {2: 16, 8: 8}  # optimizer steps per micro-batch size, the first of them a warm-up
+FEWER_STEPS = {2: 8, 8: 4}  # of the peer that does not run the reference, and of ours that recomputes
 SAME = 1e-4  # losses of the first three steps agree to this, absolutely
 
 

@@ -1,7 +1,7 @@
 //! How much memory a run takes, known before the first step.
 
 use crate::batch::{MicroBatching, Trajectory};
-use rasft_model::{Activations, DecoderConfig};
+use rasft_model::{Activations, DecoderConfig, LOGIT_ROWS};
 
 /// Bytes of an f32.
 const F32: u64 = 4;
@@ -19,6 +19,8 @@ pub struct MemoryNeed {
     pub moments: u64,
     /// Activations kept for the backward pass of the largest micro-batch.
     pub activations: u64,
+    /// Logits that exist at one time, for a divergence from a reference.
+    pub logits: u64,
     /// Tokens of that micro-batch.
     pub tokens: u64,
 }
@@ -50,9 +52,11 @@ impl MemoryNeed {
     /// q's and k's where those have norms); recomputed, one of the hidden size, and one layer as if kept. An adapter's
     /// backward pass needs the inputs of each map, norm and product: six of the hidden size, three of each other.
     ///
+    /// A divergence takes logits of policy and reference and what is computed from them, some predictions at a time.
+    ///
     /// # Shapes
     /// `scalars` of all models in memory; activations of `tokens`.
-    pub fn of(config: &DecoderConfig, scalars: Scalars, tokens: u64, passes: Passes) -> Self {
+    pub fn of(config: &DecoderConfig, scalars: Scalars, tokens: u64, passes: Passes, divergence: bool) -> Self {
         let (d, q, kv, ff) = (config.hidden_size, config.q_dim(), config.kv_dim(), config.intermediate_size);
         let norms = if config.qk_norm { q + kv } else { 0 };
         let kept = 2 * (d + q + kv + ff) + norms;
@@ -66,13 +70,14 @@ impl MemoryNeed {
             gradients: F32 * scalars.trained,
             moments: 2 * F32 * scalars.trained,
             activations: F32 * tokens * per_token as u64,
+            logits: if divergence { F32 * 3 * (tokens.min(LOGIT_ROWS as u64) * config.vocab_size as u64) } else { 0 },
             tokens,
         }
     }
 
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.weights + self.gradients + self.moments + self.activations
+        self.weights + self.gradients + self.moments + self.activations + self.logits
     }
 }
 

@@ -23,7 +23,7 @@ pub mod weights;
 
 pub use cache::KvCache;
 pub use config::DecoderConfig;
-pub use decoder::recorded::{Activations, LogitGradients, Predictions, Recording, Sums};
+pub use decoder::recorded::{Activations, LOGIT_ROWS, LogitGradients, Predictions, Recording, Sums};
 pub use decoder::{AdapterFrom, Decoder, LoadOptions, Trainable};
 pub use detok::Detokenizer;
 pub use dir::ModelDir;

@@ -1,4 +1,5 @@
-//! Losses and their gradients with respect to logits, against `golden/loss.jsonl` and `golden/loss.safetensors`.
+//! Losses and their gradients with respect to logits, against `golden/loss.jsonl` and `golden/loss.safetensors`; those of `grpo`
+//! against PyTorch's, which `tests/data/grpo.py` wrote.
 
 use crate::support::{assert_close, floats, golden, numbers, read_jsonl, widened};
 use candle_core::{Device, Tensor, Var};
@@ -91,7 +92,8 @@ impl<'a> Case<'a> {
             let mut grads = tensor.backward().unwrap();
             grad = floats(&grads.remove(&logits).unwrap());
             if let Some(kl_weight) = objective.kl_weight() {
-                loss += self.add_kl(&logits, reference_logits, kl_weight / n, &mut grad);
+                let recorded = widened(&floats(self.tensor("kl")));
+                loss += self.add_kl(&logits, reference_logits, &recorded, kl_weight / n, &mut grad);
             }
         }
         let expected = self.json["losses"][name].as_f64().unwrap();
@@ -100,12 +102,11 @@ impl<'a> Case<'a> {
         assert_close(&format!("{what} gradient"), &widened(&grad), &widened(&expected), 5e-7, 5e-6);
     }
 
-    /// Returns `factor · Σ KL`, checks it per token, and adds its gradient.
-    fn add_kl(&self, policy: &Tensor, reference: &Tensor, factor: f64, grad: &mut [f32]) -> f64 {
+    /// Returns `factor · Σ KL`, checks it per token against what was recorded, (B, T−1), and adds its gradient.
+    fn add_kl(&self, policy: &Tensor, reference: &Tensor, recorded: &[f64], factor: f64, grad: &mut [f32]) -> f64 {
         let (kl, dz) = kl_to_reference(&self.select(policy).detach(), &self.select(reference)).unwrap();
         let (_, t, v) = policy.dims3().unwrap();
-        let recorded = floats(self.tensor("kl"));
-        let at = |row: &u32| f64::from(recorded[*row as usize / t * (t - 1) + *row as usize % t]);
+        let at = |row: &u32| recorded[*row as usize / t * (t - 1) + *row as usize % t];
         let expected: Vec<f64> = self.rows.iter().map(at).collect();
         assert_close(&format!("{} kl", self.json["case"]), &kl, &expected, 1e-6, 2e-6);
         for (row, dz) in self.rows.iter().zip(dz.to_vec2::<f32>().unwrap()) {
@@ -126,10 +127,54 @@ fn every_objective_matches_the_recorded_losses_and_gradients() {
         let case = Case::new(json, &tensors);
         assert_eq!(case.rows.len() as u64, json["n_valid"].as_u64().unwrap());
         let kl_weight = json["kl_weight"].as_f64().unwrap();
-        // The oracle's name for sft-kl differs from ours; it has no grpo, whose formula is checked beside its code.
+        // The oracle's name for sft-kl differs from ours; it has no grpo: see below.
         let names = Objective::NAMES.iter().filter(|name| **name != "grpo");
         for (name, recorded) in names.map(|name| (*name, name.replace("sft-kl", "sft+kl"))) {
             case.check(Objective::parse(name, 0.4, 1.2).unwrap().with_kl_weight(kl_weight), &recorded);
         }
+    }
+}
+
+/// Logits as (B, T, V).
+fn logits(values: &Value) -> Tensor {
+    let rows: Vec<Vec<Vec<f32>>> = serde_json::from_value(values.clone()).unwrap();
+    Tensor::new(rows, &Device::Cpu).unwrap()
+}
+
+#[test]
+fn grpo_matches_the_losses_and_gradients_of_pytorch() {
+    let cases: Value = serde_json::from_str(include_str!("../data/grpo.json")).unwrap();
+    let tensors = HashMap::new();
+    for json in cases.as_array().unwrap() {
+        let case = Case::new(json, &tensors);
+        let number = |name: &str| json[name].as_f64().unwrap();
+        let objective = Objective::Grpo {
+            epsilon_low: number("epsilon_low"),
+            epsilon_high: number("epsilon_high"),
+            kl_weight: number("kl_weight"),
+        };
+        let policy = Var::from_tensor(&logits(&json["logits"])).unwrap();
+        let logprobs = case.logprobs(&policy);
+        let values = floats(&logprobs);
+        let old: Vec<Vec<f32>> = serde_json::from_value(json["old_logprobs"].clone()).unwrap();
+        let sequences: Vec<Sequence> = (case.split(&values).into_iter().zip(numbers(&json["advantages"])).zip(&old))
+            .map(|((logprobs, weight), old)| Sequence { logprobs, weight, ref_logprob: 0.0, old_logprobs: old })
+            .collect();
+        let terms = mean_terms(objective, &sequences);
+        let n = n_counted(&terms) as f64;
+        assert_eq!(n, case.rows.len() as f64, "a mean over all response tokens");
+        let clipped: f64 =
+            terms.iter().zip(&case.lens).map(|(t, len)| (t.clipped_low + t.clipped_high) * *len as f64).sum();
+        let what = case.json["case"].as_str().unwrap();
+        assert_close(&format!("{what} clipped"), &[clipped / n], &[number("clipped")], 1e-9, 0.0);
+        let mut loss = terms.iter().map(|t| t.loss).sum::<f64>() / n;
+        let mut grads = token_loss(&logprobs, &terms, n).unwrap().backward().unwrap();
+        let mut grad = floats(&grads.remove(&policy).unwrap());
+        if let Some(kl_weight) = objective.kl_weight() {
+            let reference = logits(&json["ref_logits"]);
+            loss += case.add_kl(&policy, &reference, &numbers(&json["kl"]), kl_weight / n, &mut grad);
+        }
+        assert_close(what, &[loss], &[number("loss")], 2e-6, 2e-6);
+        assert_close(&format!("{what} gradient"), &widened(&grad), &numbers(&json["gradient"]), 5e-7, 5e-6);
     }
 }

@@ -1,7 +1,7 @@
 //! Products of a few rows with operands that are read once, as they lie: what decoding does with keys and values.
 //!
-//! Here memory is what one waits for, so each product asks for what the next one will read, at most a cache line per step of
-//! its own. The chains are those of [`super::gemm`], so every element has the same bits. Deliberately absent: blocking, layouts,
+//! Here memory is what one waits for, so each product asks for what the next one will read, in every step at most as much
+//! as it reads itself. The chains are those of [`super::gemm`], so every element has the same bits. Deliberately absent: blocking, layouts,
 //! and threads, which many rows or operands read several times would earn.
 
 #![expect(unsafe_code, reason = "tiles of matrices whose bounds were checked")]
@@ -17,6 +17,18 @@ pub(crate) struct Rows<'a> {
     pub m: usize,
     pub ld: usize,
 }
+
+/// A right operand: where it begins, and how far its rows and the vectors of a row lie apart.
+struct Columns {
+    at: *const f32,
+    row: usize,
+    vector: usize,
+    /// Whether the last vector can be read as a whole.
+    padded: bool,
+}
+
+/// Vectors that are computed together: three rows, say, have too few chains in one to keep the multipliers busy.
+const VECTORS: usize = 2;
 
 /// `c[i, j] = Σ_k a[i, k]·b[k, j]`, `c[i, j]` at `i·ldc + j`, b (K, N) in whole panels of 16 columns: `panel, k, column`.
 pub(crate) fn times_panels(a: Rows, k: usize, b: &[f32], n: usize, c: &mut [f32], ldc: usize, next: &[f32]) {
@@ -34,20 +46,10 @@ pub(crate) fn times_rows(a: Rows, k: usize, b: &[f32], n: usize, c: &mut [f32], 
     unsafe { columns(a, k, n, b, c, n, start, next) };
 }
 
-/// A right operand: where it begins, and how far its rows and the vectors of a row lie apart.
-struct Columns {
-    at: *const f32,
-    row: usize,
-    vector: usize,
-    /// Whether the last vector can be read as a whole.
-    padded: bool,
-}
-
-/// Vectors that are computed together: with two, the chains of three rows keep the multipliers busy.
-const VECTORS: usize = 2;
-
+/// Two vectors of columns at a time.
+///
 /// # Safety
-/// k rows of n columns of b can be read.
+/// k rows of n columns of b can be read, whole vectors of them if it is padded.
 unsafe fn columns(a: Rows, k: usize, n: usize, b: Columns, c: &mut [f32], ldc: usize, start: Start, next: &[f32]) {
     let within = |cols: usize, ld: usize, len: usize| cols <= ld && (a.m.max(1) - 1) * ld + cols <= len;
     assert!(a.m == 0 || within(k, a.ld, a.data.len()), "few rows: a");
@@ -55,6 +57,7 @@ unsafe fn columns(a: Rows, k: usize, n: usize, b: Columns, c: &mut [f32], ldc: u
     let share = size_of_val(next) / (n.div_ceil(VECTORS * WIDTH) * a.m.div_ceil(MR)).max(1);
     let mut ahead = next.as_ptr().cast::<u8>();
     for col in (0..n).step_by(VECTORS * WIDTH) {
+        let cols = (VECTORS * WIDTH).min(n - col);
         for row in (0..a.m).step_by(MR) {
             let c_at = c.as_mut_ptr().wrapping_add(row * ldc + col);
             let tile = Tile {
@@ -66,15 +69,16 @@ unsafe fn columns(a: Rows, k: usize, n: usize, b: Columns, c: &mut [f32], ldc: u
                 b_vector: b.vector,
                 c: c_at,
                 c_row: ldc,
+                // Small and near: nothing to ask for.
                 c_next: c_at,
                 k,
                 rows: MR.min(a.m - row),
-                cols: (VECTORS * WIDTH).min(n - col),
+                cols,
                 b_padded: b.padded,
                 source: Source::Here,
                 accumulate: start == Start::Kept,
                 ahead,
-                ahead_step: (share / k.max(1)).min(lines_ahead(VECTORS * WIDTH) * LINE_BYTES),
+                ahead_step: (share / k.max(1)).min(lines_ahead(cols) * LINE_BYTES),
             };
             // SAFETY: the tile lies in a and c, and in b by the caller's promise; nobody else uses c.
             unsafe { run(&tile) };
@@ -93,7 +97,7 @@ mod tests {
 
     #[test]
     fn every_element_is_the_sequential_chain() {
-        for (m, n, k) in [(1, 1, 1), (3, 64, 50), (12, 47, 64), (20, 70, 33), (2, 16, 0), (0, 5, 5)] {
+        for (m, n, k) in [(1, 1, 1), (3, 64, 50), (12, 47, 64), (20, 70, 33), (3, 29, 50), (2, 16, 0), (0, 5, 5)] {
             let (a, b, start) = (values(m * k, 0.0), values(k * n, 1.0), values(m * n, 2.0));
             let chain =
                 |i: usize, j: usize, from: f32| (0..k).fold(from, |s, at| a[i * k + at].mul_add(b[at * n + j], s));

@@ -18,9 +18,13 @@ use std::mem::MaybeUninit;
 const KC: usize = 576;
 /// Rows of A passed over per panel of B, at most: a block of `MC` × `KC` stays in the second-level cache.
 const MC: usize = 288;
-/// Rows up to which panels are read in the order of memory; more of them had better keep their block of A.
+/// Rows of one task, at most, and of one pass where laying B out costs more than a copy.
+const TASK_ROWS: usize = 2 * MC;
+/// Rows up to which panels are read in the order of memory; more of them had better keep their block of A. Fewer are not
+/// worth a task.
 const FEW: usize = 64;
-/// Values of B, stored transposed, up to which it is packed as a whole for several blocks of rows.
+const _: () = assert!(KC.is_multiple_of(WIDTH) && WIDTH.is_multiple_of(2) && MC.is_multiple_of(MR));
+/// Values of B, stored transposed, up to which it is packed as a whole for the rows of several tasks.
 const PACK_WHOLE: usize = 1 << 22;
 /// Multiply-adds below which waking threads costs more than it gains.
 const SEQUENTIAL: usize = 1 << 17;
@@ -95,11 +99,11 @@ unsafe fn product(m: usize, n: usize, k: usize, a: Left, b: Right, c: Output, st
     let tasks = if threads == 1 || m * n * k <= SEQUENTIAL { Tasks::One } else { tasks };
     let packed_b;
     let b = match b {
-        Right::Transposed { data, ld } if ld == k && m > 2 * MC && n * k <= PACK_WHOLE => {
+        Right::Transposed { data, ld } if ld == k && m > TASK_ROWS && n * k <= PACK_WHOLE => {
             packed_b = scratch_panels_of_stored(&data[..n * k], k, tasks);
             Right::Panels(packed_b.as_slice())
         }
-        Right::HalfTransposed { data, ld } if ld == k && m > 2 * MC && n * k <= PACK_WHOLE => {
+        Right::HalfTransposed { data, ld } if ld == k && m > TASK_ROWS && n * k <= PACK_WHOLE => {
             packed_b = scratch_panels_of_stored(&data[..n * k], k, tasks);
             Right::Panels(packed_b.as_slice())
         }
@@ -115,7 +119,7 @@ unsafe fn product(m: usize, n: usize, k: usize, a: Left, b: Right, c: Output, st
     let panels = n.div_ceil(NR);
     // Enough tasks for an even load, few enough that each is worth a wake-up.
     let fair = m.div_ceil(4 * threads).next_multiple_of(MR);
-    let row_block = if panels * m.div_ceil(2 * MC) >= 4 * threads { even(m, 2 * MC, MR) } else { fair.max(64) };
+    let row_block = if panels * m.div_ceil(TASK_ROWS) >= 4 * threads { even(m, TASK_ROWS, MR) } else { fair.max(FEW) };
     let row_blocks = m.div_ceil(row_block);
     let group = (panels * row_blocks / (32 * threads)).clamp(1, panels);
     let groups = panels.div_ceil(group);
@@ -174,12 +178,13 @@ struct PanelBlock(MaybeUninit<[f32; KC * NR]>);
 
 /// One rectangle of C; `rows` start at a multiple of 8, `columns` at a multiple of 48.
 ///
-/// Panels that are laid out already (or only to be widened) are read from front to back, which suits a weight that comes from memory. Others are
-/// laid out here or by their first tile, one block of k after the other, so that each layout serves many rows and the block of A, up to
-/// `MC_WIDE` × `KC`, stays in the second-level cache.
+/// Few rows read panels that are laid out already (or only to be widened) from front to back, which suits a weight that comes
+/// from memory. Otherwise one block of k comes after the other, so that the block of A stays in the second-level cache and
+/// what is laid out here, or by a first tile, serves many rows.
 ///
 /// # Safety
 /// The rectangle lies in C and is this caller's alone; A, B and C are as [`check`] asks.
+#[inline(never)] // The scratch would be part of every frame that waits for a product.
 unsafe fn block(
     rows: std::ops::Range<usize>,
     columns: std::ops::Range<usize>,
@@ -190,14 +195,17 @@ unsafe fn block(
     start: Start,
 ) {
     let mut scratch = PanelBlock(MaybeUninit::uninit());
-    let part = Part { k, a, b, c, start, columns: columns.clone(), scratch: scratch.0.as_mut_ptr().cast() };
+    let in_panels = matches!(b, Right::Panels(_) | Right::HalfPanels(_));
+    let order = if in_panels && rows.len() <= FEW { Order::OfMemory } else { Order::OfBlocks };
+    let transposed = matches!(b, Right::Transposed { .. } | Right::HalfTransposed { .. });
+    let height = even(rows.len(), if transposed { TASK_ROWS } else { MC }, MR);
     let chain = even(k, KC, WIDTH);
     let steps = (0..k.max(1)).step_by(chain);
-    let in_order = matches!(b, Right::Panels(_) | Right::HalfPanels(_)) && rows.len() <= FEW;
-    let height = even(rows.len(), MC, MR);
+    let scratch = scratch.0.as_mut_ptr().cast();
+    let part = Part { k, a, b, c, start, order, columns: columns.clone(), scratch };
     for row in rows.clone().step_by(height) {
         let rows = row..(row + height).min(rows.end);
-        if in_order {
+        if order == Order::OfMemory {
             for (col, from) in columns.clone().step_by(NR).flat_map(|col| steps.clone().map(move |from| (col, from))) {
                 // SAFETY: the strip lies in the rectangle.
                 unsafe { strip(&part, rows.clone(), col, from..(from + chain).min(k)) };
@@ -211,6 +219,13 @@ unsafe fn block(
     }
 }
 
+/// Which strip comes next: the following block of k of the same panel, or the following panel of the same block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    OfMemory,
+    OfBlocks,
+}
+
 /// What the strips of one rectangle share.
 struct Part<'a> {
     k: usize,
@@ -218,6 +233,7 @@ struct Part<'a> {
     b: &'a Right<'a>,
     c: Output,
     start: Start,
+    order: Order,
     columns: std::ops::Range<usize>,
     /// Room for one block of a panel.
     scratch: *mut f32,
@@ -231,11 +247,15 @@ unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, block: st
     let Part { k, a, c, .. } = *part;
     let cols = NR.min(part.columns.end - col);
     let (from, len) = (block.start, block.len());
-    // SAFETY: the block of B and the scratch hold `len` rows of `cols` columns.
-    let PanelView { at: b_at, stride: b_row, vector: b_vector, padded: b_padded, source, next } =
-        unsafe { panel(part.b, k, from, len, col, cols, rows.len(), part.scratch) };
-    // Packed panels follow each other: each tile fetches its share of the next block meanwhile.
-    let share = next.len / rows.len().div_ceil(MR);
+    let next = match part.order {
+        Order::OfMemory => len,
+        Order::OfBlocks => k,
+    };
+    // SAFETY: the block of B and the scratch hold `len` rows of `cols` columns; blocks of k begin at multiples of 16.
+    let PanelView { at: b_at, stride: b_row, vector: b_vector, padded: b_padded, source, next: ahead } =
+        unsafe { panel(part.b, k, from, len, next, col, cols, rows.len(), part.scratch) };
+    // Each tile fetches its share of the next strip's block meanwhile.
+    let share = ahead.len / rows.len().div_ceil(MR);
     let (first, end) = (rows.start, rows.end);
     let c_at = |row: usize, col: usize| c.data.wrapping_add(row * c.ld + col);
     for (nth, row) in rows.step_by(MR).enumerate() {
@@ -255,7 +275,7 @@ unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, block: st
             b_padded,
             source: if nth == 0 { source } else { Source::Here },
             accumulate: from > 0 || part.start == Start::Kept,
-            ahead: next.at.wrapping_add(nth * share),
+            ahead: ahead.at.wrapping_add(nth * share),
             ahead_step: (share / len.max(1)).min(LINE_BYTES),
         };
         // SAFETY: the tile lies in the rectangle.
@@ -284,7 +304,17 @@ mod tests {
 
     #[test]
     fn every_layout_and_thread_count_is_the_sequential_chain() {
-        for (m, n, k) in [(1, 1, 1), (9, 50, 0), (70, 100, 193), (65, 576, 576), (131, 97, 400), (1100, 49, 385)] {
+        for (m, n, k) in [
+            (1, 1, 1),
+            (9, 50, 0),
+            (70, 100, 193),
+            (65, 576, 576),
+            (131, 97, 400),
+            (1100, 49, 385),
+            (9, 97, 1217),
+            (70, 49, 1217),
+            (300, 50, 1217),
+        ] {
             let exact = |x: f32| bf16::from_f32(x).to_f32();
             let (a, bt) = (values(m * k, 0.0), values(n * k, 1.0).into_iter().map(exact).collect::<Vec<_>>());
             let (at, b) = (transposed(&a, m, k), transposed(&bt, n, k));
@@ -321,7 +351,16 @@ mod tests {
 
     #[test]
     fn a_bf16_operand_gives_the_bits_of_its_values_in_f32() {
-        for (m, n, k) in [(1, 1, 1), (9, 50, 0), (5, 49, 40), (70, 100, 193), (131, 97, 400), (1100, 49, 385)] {
+        for (m, n, k) in [
+            (1, 1, 1),
+            (9, 50, 0),
+            (5, 49, 40),
+            (70, 100, 193),
+            (131, 97, 400),
+            (1100, 49, 385),
+            (9, 97, 1217),
+            (70, 49, 1217),
+        ] {
             let (a, half) = (values(m * k, 0.0), rounded(&values(n * k, 1.0)));
             let wide: Vec<f32> = half.iter().map(|x| x.to_f32()).collect();
             let pairs = [

@@ -5,8 +5,8 @@
 
 #![expect(unsafe_code, reason = "register tiles need raw pointers and vector intrinsics")]
 
-use super::pack::{ODD, copy_pairs, copy_rows};
-use super::simd::{LINE_BYTES, Level, level};
+use super::pack::{copy_pairs, copy_rows};
+use super::simd::{Level, level};
 use super::weight::Element;
 use half::bf16;
 
@@ -43,7 +43,7 @@ pub(crate) struct Tile {
     pub b_vector: usize,
     pub c: *mut f32,
     pub c_row: usize,
-    /// The tile of c that comes next, which is asked for meanwhile; any address will do.
+    /// The tile of c that comes next, which is asked for meanwhile, or this one.
     pub c_next: *const f32,
     /// Length of the chains.
     pub k: usize,
@@ -51,7 +51,7 @@ pub(crate) struct Tile {
     pub rows: usize,
     /// Columns, 1..=48. The columns of `b` must be readable up to the next multiple of 16 if `b_padded`.
     pub cols: usize,
-    /// Whether whole vectors of `b`, and of its source, may be read behind the last column.
+    /// Whether whole vectors of `b` may be read behind the last column.
     pub b_padded: bool,
     pub source: Source,
     /// Start from what `c` holds rather than from 0.
@@ -61,8 +61,8 @@ pub(crate) struct Tile {
     pub ahead_step: usize,
 }
 
-/// Cache lines that a step of k of a tile with `cols` columns asks for: two for two vectors, which is what [`super::few_rows`] reads
-/// a step itself. Three are for products that go over their operand several times.
+/// Cache lines that a step of k of a tile with `cols` columns asks for: two for two vectors, as many as it reads itself; one for
+/// three, whose products go over their operand several times.
 pub(crate) const fn lines_ahead(cols: usize) -> usize {
     if cols.div_ceil(WIDTH) == 2 { 2 } else { 1 }
 }
@@ -87,6 +87,23 @@ pub(crate) unsafe fn run(tile: &Tile) {
     }
 }
 
+/// A full tile hides the copy behind its multiplications; another one copies first.
+///
+/// # Safety
+/// As [`run`].
+unsafe fn lay_out_and_run<T: Element>(tile: &Tile, rows: *const T, ld: usize) {
+    debug_assert_eq!(tile.b_row, NR, "where the copy goes");
+    // SAFETY: the caller's promise, on a CPU with the features.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if level() == Level::Avx512 && (tile.rows, tile.cols) == (MR, NR) {
+            return avx512::lay_out_and_run(tile, rows, ld);
+        }
+        copy_rows(rows, ld, tile.k, tile.cols, tile.b.cast_mut());
+        in_place(tile);
+    }
+}
+
 /// [`lay_out_and_run`] of pairs.
 ///
 /// # Safety
@@ -100,24 +117,6 @@ unsafe fn widen_and_run(tile: &Tile, pairs: *const u32) {
             return avx512::widen_and_run(tile, pairs);
         }
         copy_pairs(pairs, tile.k, tile.b.cast_mut());
-        in_place(tile);
-    }
-}
-
-/// A full tile hides the copy behind its multiplications; another one copies first.
-///
-/// # Safety
-/// As [`run`].
-unsafe fn lay_out_and_run<T: Element>(tile: &Tile, rows: *const T, ld: usize) {
-    debug_assert_eq!(tile.b_row, NR, "where the copy goes");
-    // SAFETY: the caller's promise, on a CPU with the features.
-    unsafe {
-        #[cfg(target_arch = "x86_64")]
-        if level() == Level::Avx512 && (tile.rows, tile.cols) == (MR, NR) {
-            return avx512::lay_out_and_run(tile, rows, ld);
-        }
-        let cols = if tile.b_padded { tile.cols.next_multiple_of(WIDTH) } else { tile.cols };
-        copy_rows(rows, ld, tile.k, cols, tile.b.cast_mut());
         in_place(tile);
     }
 }
@@ -205,6 +204,7 @@ mod avx512;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::pack::{Aligned, half_panels};
     use crate::ops::weight::rounded;
 
     /// Runs one kernel on a tile embedded in larger matrices and compares with the chain written out.
@@ -213,6 +213,10 @@ mod tests {
         let (k, ld) = (37, 53);
         let a: Vec<f32> = (0..8 * k).map(|i| (i as f32 * 0.7).sin()).collect();
         let b: Vec<f32> = (0..k * ld).map(|i| (i as f32 * 0.3).cos()).collect();
+        let mut panels = vec![f32::NAN; k * NR];
+        for (at, j) in (0..k).flat_map(|at| (0..NR).map(move |j| (at, j))) {
+            panels[(j / WIDTH * k + at) * WIDTH + j % WIDTH] = b[at * ld + j];
+        }
         for (rows, cols) in (1..=8).flat_map(|r| (1..=48).map(move |c| (r, c))) {
             for accumulate in [false, true] {
                 let start: Vec<f32> = (0..8 * ld).map(|i| i as f32 * 0.01).collect();
@@ -225,28 +229,32 @@ mod tests {
                     }
                 }
                 type Kernel = unsafe fn(&Tile);
-                for kernel in [run as Kernel, portable as Kernel] {
+                let in_rows = (b.as_ptr(), ld, WIDTH, false);
+                let in_panels = |padded| (panels.as_ptr(), WIDTH, WIDTH * k, padded);
+                let layouts = [in_rows, in_panels(false), in_panels(true)];
+                let kernels = [run as Kernel, portable as Kernel];
+                for (kernel, (b, b_row, b_vector, b_padded)) in kernels.iter().flat_map(|f| layouts.map(|b| (f, b))) {
                     let mut c = start.clone();
                     let tile = Tile {
                         a: a.as_ptr(),
                         a_row: k,
                         a_col: 1,
-                        b: b.as_ptr(),
-                        b_row: ld,
-                        b_vector: WIDTH,
+                        b,
+                        b_row,
+                        b_vector,
                         c: c.as_mut_ptr(),
                         c_row: ld,
                         c_next: std::ptr::null(),
                         k,
                         rows,
                         cols,
-                        b_padded: false,
+                        b_padded,
                         source: Source::Here,
                         accumulate,
                         ahead: std::ptr::null(),
                         ahead_step: 0,
                     };
-                    // SAFETY: the tile lies inside the three vectors.
+                    // SAFETY: the tile lies inside the vectors.
                     unsafe { kernel(&tile) };
                     assert!(c.iter().zip(&expected).all(|(x, y)| x.to_bits() == y.to_bits()), "{rows}×{cols}");
                 }
@@ -256,9 +264,12 @@ mod tests {
 
     #[test]
     fn a_tile_lays_its_columns_out_on_the_way() {
-        let (k, ld) = (37, 53);
+        let (k, ld) = (37, NR);
         let half = rounded(&(0..k * ld).map(|i| (i as f32 * 0.3).cos()).collect::<Vec<_>>());
         let wide: Vec<f32> = half.iter().map(|x| x.to_f32()).collect();
+        let mut whole = Aligned::zeros(k * NR);
+        whole.as_mut_slice()[..k * NR].copy_from_slice(&wide);
+        let pairs = half_panels(&whole, k);
         let a: Vec<f32> = (0..8 * k).map(|i| (i as f32 * 0.7).sin()).collect();
         for (rows, cols, accumulate) in [(8, 48, false), (8, 48, true), (7, 48, true), (8, 31, false), (1, 16, false)] {
             let result = |source, mut b: Vec<f32>, b_row| {
@@ -287,7 +298,12 @@ mod tests {
                 (c, b)
             };
             let (expected, _) = result(Source::Here, wide.clone(), ld);
-            for source in [Source::F32 { rows: wide.as_ptr(), ld }, Source::Bf16 { rows: half.as_ptr(), ld }] {
+            let sources = [
+                Source::F32 { rows: wide.as_ptr(), ld },
+                Source::Bf16 { rows: half.as_ptr(), ld },
+                Source::Bf16Pairs(pairs.as_slice().as_ptr()),
+            ];
+            for source in sources {
                 let (found, b) = result(source, vec![0.0; k * NR], NR);
                 assert!(found.iter().zip(&expected).all(|(x, y)| x.to_bits() == y.to_bits()), "{rows}×{cols}");
                 let laid_out = |at: usize| b[at * NR..][..cols] == wide[at * ld..][..cols];

@@ -39,8 +39,9 @@ pub(crate) enum Right<'a> {
 /// Where one block of a panel of B can be read, if need be once the first tile has copied it there from its source.
 pub(super) struct PanelView {
     pub at: *const f32,
-    /// Between rows, and between the vectors of one.
+    /// Between rows.
     pub stride: usize,
+    /// Between the vectors of a row.
     pub vector: usize,
     /// Whether whole vectors may be read behind the last column.
     pub padded: bool,
@@ -49,17 +50,15 @@ pub(super) struct PanelView {
     pub next: Bytes,
 }
 
-/// Memory that will be read soon; length 0 when it is not known.
+/// Memory that will be read soon. When it is not known: length 0, somewhere in use, because asking for an address where nothing
+/// is has the page tables searched each time.
+#[derive(Clone, Copy)]
 pub(super) struct Bytes {
     pub at: *const u8,
     pub len: usize,
 }
 
-impl Bytes {
-    const NONE: Self = Self { at: std::ptr::null(), len: 0 };
-}
-
-/// The rows `from..from + len` of one panel of B.
+/// The rows `from..from + len` of one panel of B; `next` rows of its panels later begins what comes after them.
 ///
 /// # Safety
 /// B is as the product's checks ask, (K, N) with K = `k`; the rows and the `cols` ≤ 48 columns from `col` on lie in it, `from` is
@@ -69,6 +68,7 @@ pub(super) unsafe fn panel(
     k: usize,
     from: usize,
     len: usize,
+    next: usize,
     col: usize,
     cols: usize,
     rows: usize,
@@ -76,18 +76,18 @@ pub(super) unsafe fn panel(
 ) -> PanelView {
     // SAFETY: indices stay inside B, the caller's promise; what comes next is only ever prefetched.
     unsafe {
-        let view =
-            |source| PanelView { at: scratch, stride: NR, vector: WIDTH, padded: false, source, next: Bytes::NONE };
+        let unknown = Bytes { at: scratch.cast(), len: 0 };
+        let view = |source| PanelView { at: scratch, stride: NR, vector: WIDTH, padded: false, source, next: unknown };
         match *b {
             Right::Panels(data) => {
                 let at = data.as_ptr().wrapping_add(col * k + from * NR);
-                let next = Bytes { at: at.wrapping_add(len * NR).cast(), len: len * NR * size_of::<f32>() };
+                let next = Bytes { at: at.wrapping_add(next * NR).cast(), len: len * NR * size_of::<f32>() };
                 PanelView { at, padded: true, next, ..view(Source::Here) }
             }
             Right::HalfPanels(data) => {
                 let pairs = data.as_ptr().wrapping_add(col * k.div_ceil(2) + from / 2 * NR);
-                let words = len.div_ceil(2) * NR;
-                let next = Bytes { at: pairs.wrapping_add(words).cast(), len: words * size_of::<u32>() };
+                let next = pairs.wrapping_add(next.div_ceil(2) * NR).cast();
+                let next = Bytes { at: next, len: len.div_ceil(2) * NR * size_of::<u32>() };
                 PanelView { padded: true, next, ..view(Source::Bf16Pairs(pairs)) }
             }
             Right::NarrowPanels(data) => {

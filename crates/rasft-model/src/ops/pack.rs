@@ -233,24 +233,30 @@ pub(crate) fn half_panels(panels: &Aligned, k: usize) -> Aligned<u32> {
     let pairs = k.div_ceil(2);
     let n = panels.as_slice().len() / k.max(1) / NR * NR;
     let mut half = Aligned::zeros(n * pairs);
-    let all = half.as_mut_slice()[..n * pairs].par_chunks_mut((pairs * NR).max(1));
-    all.zip(panels.as_slice().par_chunks((k * NR).max(1))).for_each(|(half, panel)| {
-        for (pair, rows) in half.chunks_mut(NR).zip(panel.chunks(2 * NR)) {
-            for (j, pair) in pair.iter_mut().enumerate() {
+    let into = half.as_mut_slice()[..n * pairs].par_chunks_mut((pairs * NR).max(1));
+    into.zip(panels.as_slice().par_chunks((k * NR).max(1))).for_each(|(into, panel)| {
+        for (words, rows) in into.chunks_mut(NR).zip(panel.chunks(2 * NR)) {
+            for (j, word) in words.iter_mut().enumerate() {
                 let odd = rows.get(NR + j).map_or(0, |odd| odd.to_bits());
-                *pair = rows[j].to_bits() >> 16 | odd & ODD;
+                *word = rows[j].to_bits() >> 16 | odd & UPPER;
             }
         }
     });
     half
 }
 
-/// The half of a pair of bf16 that belongs to the odd step.
-pub(super) const ODD: u32 = 0xffff_0000;
+/// The bf16 in the upper half of a word, as an f32.
+const UPPER: u32 = 0xffff_0000;
 
-/// A pair of bf16.
-pub(crate) fn widened(pair: u32) -> [f32; 2] {
-    [pair << 16, pair & ODD].map(f32::from_bits)
+/// Which half of a pair.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const EVEN: usize = 0;
+#[cfg(target_arch = "x86_64")]
+pub(crate) const ODD: usize = 1;
+
+/// The bf16 of the even step and of the odd one.
+pub(crate) fn widened_pair(pair: u32) -> [f32; 2] {
+    [pair << 16, pair & UPPER].map(f32::from_bits)
 }
 
 /// Widens `k` rows of 48 values, in pairs of rows, to rows of f32.
@@ -258,11 +264,16 @@ pub(crate) fn widened(pair: u32) -> [f32; 2] {
 /// # Safety
 /// `src` is valid for `k / 2` rows of 48 pairs, rounded up, `dst` for `k` rows, and they are apart.
 pub(crate) unsafe fn copy_pairs(src: *const u32, k: usize, dst: *mut f32) {
+    #[cfg(target_arch = "x86_64")]
+    if level() == Level::Avx512 {
+        // SAFETY: the caller's promise, on a CPU with the features.
+        return unsafe { avx512::copy_pairs(src, k, dst) };
+    }
     for at in 0..k {
         let (from, to) = (src.wrapping_add(at / 2 * NR), dst.wrapping_add(at * NR));
         for j in 0..NR {
             // SAFETY: the caller's promise.
-            unsafe { *to.wrapping_add(j) = widened(*from.wrapping_add(j))[at % 2] };
+            unsafe { *to.wrapping_add(j) = widened_pair(*from.wrapping_add(j))[at % 2] };
         }
     }
 }
@@ -322,6 +333,8 @@ impl Lanes for half::bf16 {
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::widen_16;
 
 #[cfg(test)]
 mod tests {

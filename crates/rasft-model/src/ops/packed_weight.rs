@@ -7,7 +7,7 @@
 use super::check::{dims, has_kernel, mismatch, require, slice, with_slices};
 use super::gemm::Right;
 use super::linear::product_into;
-use super::pack::{Aligned, NR, Tasks, half_panels, panels_of_stored, widened};
+use super::pack::{Aligned, NR, Tasks, half_panels, panels_of_stored, widened_pair};
 use candle_core::{Result, Storage, Tensor};
 use rayon::prelude::*;
 
@@ -103,7 +103,7 @@ impl PackedWeight {
                 }
                 Panels::Bf16(panels) => {
                     let pairs = panels.as_slice()[from(self.k.div_ceil(2))..].iter().step_by(NR);
-                    y.chunks_mut(2).zip(pairs).for_each(|(y, pair)| y.copy_from_slice(&widened(*pair)[..y.len()]));
+                    y.iter_mut().zip(pairs.flat_map(|pair| widened_pair(*pair))).for_each(|(y, w)| *y = w);
                 }
             }
         });

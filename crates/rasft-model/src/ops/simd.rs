@@ -279,13 +279,19 @@ mod tests {
 
     #[test]
     fn reductions_agree_with_plain_sums() {
-        for n in [0, 1, 15, 64, 65, 200] {
+        for n in [0, 1, 15, 16, 33, 63, 64, 65, 127, 200] {
             let a: Vec<f32> = (0..n).map(|i| (i as f32 * 0.37).sin()).collect();
             let b: Vec<f32> = (0..n).map(|i| (i as f32 * 0.11).cos()).collect();
             let exact: f64 = a.iter().zip(&b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
             assert!((f64::from(sum_of_products(&a, &b)) - exact).abs() < 1e-5);
             let top = a.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             assert_eq!(max_of(&a), top);
+            for at in 0..n {
+                let mut a = a.clone();
+                a[(at + 1) % n] = f32::NAN;
+                a[at] = 2.0;
+                assert_eq!(max_of(&a), 2.0, "at {at} of {n}");
+            }
             let mut e = a.clone();
             let sum = exp_and_sum(&mut e, 0.5);
             let exact: f64 = a.iter().map(|&x| f64::from(x - 0.5).exp()).sum();

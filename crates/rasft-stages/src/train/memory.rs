@@ -30,7 +30,8 @@ pub(super) fn check(
     dtype: WeightsDtype,
 ) -> Result<Option<String>, Error> {
     let gb = |bytes: u64| bytes as f64 / 1e9;
-    let fixed = need.total() - need.activations;
+    let passing = need.activations + need.logits;
+    let fixed = need.total() - passing;
     if available == 0 || need.total() <= available {
         return Ok(None);
     }
@@ -60,10 +61,15 @@ pub(super) fn check(
         _ => "lower --micro-batch-tokens (or --micro-batch-size), or make the mixture with a lower --max-length",
     };
     Ok(Some(format!(
-        "memory may run out: weights, gradients and moments take {:.1} GB, activations of a micro-batch of {} tokens up to {:.1} GB, {:.1} GB are available\nhint: {hint}",
+        "memory may run out: weights, gradients and moments take {:.1} GB, activations of a micro-batch of {} tokens up to {:.1} GB{}, {:.1} GB are available\nhint: {hint}",
         gb(fixed),
         need.tokens,
         gb(need.activations),
+        if need.logits > 0 {
+            format!(", logits of policy and reference {:.1} GB", gb(need.logits))
+        } else {
+            String::new()
+        },
         gb(available)
     )))
 }
@@ -74,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_flag_that_helps_is_named() {
-        let need = MemoryNeed { weights: 4, gradients: 4, moments: 8, activations: 100, tokens: 7 };
+        let need = MemoryNeed { weights: 4, gradients: 4, moments: 8, activations: 100, logits: 0, tokens: 7 };
         let (kept, recomputed) = (Passes::Full(Activations::Kept), Passes::Full(Activations::Recomputed));
         let of = |available, passes| check(&need, available, passes, WeightsDtype::F32);
         let refused = |available, passes| of(available, passes).unwrap_err();
@@ -87,6 +93,9 @@ mod tests {
         let half = check(&need, 10, Passes::Adapter, WeightsDtype::Bf16).unwrap_err().to_string();
         assert!(half.contains("smaller model") && !half.contains("--dtype"), "{half}");
         assert_eq!(of(116, kept).unwrap(), None);
+        let diverges = MemoryNeed { logits: 1, ..need };
+        let warned = check(&diverges, 116, kept, WeightsDtype::F32).unwrap().unwrap();
+        assert!(warned.contains("logits of policy and reference"), "{warned}");
         assert_eq!(of(0, kept).unwrap(), None);
     }
 

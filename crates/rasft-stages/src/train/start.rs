@@ -26,6 +26,8 @@ pub(super) struct Start {
     reference: Option<Policy>,
     continue_from: Option<PathBuf>,
     options: LoadOptions,
+    /// Whether the objective has a divergence from a reference.
+    divergence: bool,
     seed: u64,
 }
 
@@ -94,6 +96,7 @@ impl Start {
             reference,
             continue_from: inputs.continue_from.clone(),
             options,
+            divergence: settings.trainer.objective.kl_weight().is_some(),
             seed: params.seed,
         })
     }
@@ -136,7 +139,7 @@ impl Start {
                 (Scalars { trained: n, frozen: of_reference, half }, Passes::Full(activations))
             }
         };
-        let need = MemoryNeed::of(&self.config, scalars, tokens, passes);
+        let need = MemoryNeed::of(&self.config, scalars, tokens, passes, self.divergence);
         if self.options.device.is_cpu()
             && let Some(warning) = memory::check(&need, memory::available(), passes, self.options.dtype)?
         {

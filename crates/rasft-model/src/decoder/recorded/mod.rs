@@ -67,7 +67,7 @@ impl Sums {
 pub type LogitGradients<'a> = dyn FnMut(Range<usize>, &mut [f32]) -> Result<(), ModelError> + Send + 'a;
 
 /// Predictions whose logits exist at one time for [`LogitGradients`].
-const LOGIT_ROWS: usize = 128;
+pub const LOGIT_ROWS: usize = 128;
 
 /// Which rows of a batch predict what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 //! The tile in 512-bit vectors.
 //!
-//! Masked loads and `wrapping_add` throughout: with debug assertions on, as in the profile the tests and the pipeline share,
-//! plain loads and `add` check their pointers in the innermost loop.
+//! Masked loads and `wrapping_add` throughout: where debug assertions are on, plain loads and `add` check their pointers in the
+//! innermost loop.
 
-use super::{Element, LINE_BYTES, MR, NR, Tile, WIDTH};
+use super::{Element, MR, NR, Tile, WIDTH};
+use crate::ops::pack::{EVEN, ODD, widen_16};
+use crate::ops::simd::LINE_BYTES;
 use std::arch::x86_64::*;
 
 /// # Safety
@@ -144,11 +146,11 @@ pub(super) unsafe fn widen_and_run(t: &Tile, source: *const u32) {
     unsafe {
         let mut sums = begin::<MR, { NR / WIDTH }>(t, !0);
         for pair in 0..t.k / 2 {
-            half_of_pair::<false>(t, source, pair, &mut sums);
-            half_of_pair::<true>(t, source, pair, &mut sums);
+            half_of_pair::<EVEN>(t, source, pair, &mut sums);
+            half_of_pair::<ODD>(t, source, pair, &mut sums);
         }
         if !t.k.is_multiple_of(2) {
-            half_of_pair::<false>(t, source, t.k / 2, &mut sums);
+            half_of_pair::<EVEN>(t, source, t.k / 2, &mut sums);
         }
         end(t, !0, &sums);
     }
@@ -160,13 +162,13 @@ pub(super) unsafe fn widen_and_run(t: &Tile, source: *const u32) {
 /// As [`widen_and_run`].
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn half_of_pair<const ODD: bool>(
+unsafe fn half_of_pair<const HALF: usize>(
     t: &Tile,
     source: *const u32,
     pair: usize,
     sums: &mut [[__m512; NR / WIDTH]; MR],
 ) {
-    let at = 2 * pair + usize::from(ODD);
+    let at = 2 * pair + HALF;
     let from = source.wrapping_add(pair * NR);
     let (a, b) = (t.a.wrapping_add(at * t.a_col), t.b.cast_mut().wrapping_add(at * NR));
     // SAFETY: the caller's promise; a prefetch touches no memory.
@@ -174,16 +176,10 @@ unsafe fn half_of_pair<const ODD: bool>(
         _mm_prefetch::<_MM_HINT_T1>(t.ahead.wrapping_add(at * t.ahead_step).cast());
         let mut columns = [_mm512_setzero_ps(); NR / WIDTH];
         for (v, column) in columns.iter_mut().enumerate() {
-            if !ODD {
+            if HALF == EVEN {
                 _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(ROWS_AHEAD * NR + v * WIDTH).cast());
             }
-            let pairs = _mm512_maskz_loadu_epi32(!0, from.wrapping_add(v * WIDTH).cast());
-            let widened = if ODD {
-                _mm512_and_si512(pairs, _mm512_set1_epi32(super::ODD.cast_signed()))
-            } else {
-                _mm512_slli_epi32::<16>(pairs)
-            };
-            *column = _mm512_castsi512_ps(widened);
+            *column = widen_16::<HALF>(from.wrapping_add(v * WIDTH));
             _mm512_mask_storeu_ps(b.wrapping_add(v * WIDTH), !0, *column);
         }
         for i in 0..MR {

@@ -1,6 +1,6 @@
-//! Laying out with 512-bit vectors. Masked loads and `wrapping_add` throughout, for the reason given in the microkernel's.
+//! Laying out with 512-bit vectors. Masked loads and `wrapping_add` throughout, for the reason given in `microkernel/avx512.rs`.
 
-use super::{Element, GROUP, MR, NR};
+use super::{EVEN, Element, GROUP, MR, NR, ODD, UPPER};
 use std::arch::x86_64::*;
 
 /// Rows that are asked for before they are read: they lie too far apart for the processor to guess.
@@ -23,6 +23,37 @@ pub(super) unsafe fn copy_rows<T: Element>(src: *const T, ld: usize, k: usize, v
             }
         }
     }
+}
+
+/// [`super::copy_pairs`].
+///
+/// # Safety
+/// As there; the CPU has AVX-512F.
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn copy_pairs(src: *const u32, k: usize, dst: *mut f32) {
+    for (at, v) in (0..k).flat_map(|at| (0..NR).step_by(16).map(move |v| (at, v))) {
+        let from = src.wrapping_add(at / 2 * NR + v);
+        // SAFETY: the caller's promise.
+        unsafe {
+            let values = if at % 2 == EVEN { widen_16::<EVEN>(from) } else { widen_16::<ODD>(from) };
+            _mm512_mask_storeu_ps(dst.wrapping_add(at * NR + v), !0, values);
+        }
+    }
+}
+
+/// One half of sixteen pairs of bf16, widened: one operation, where it takes two after a load of 16 values of 16 bits.
+///
+/// # Safety
+/// They can be read; the CPU has AVX-512F.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(crate) unsafe fn widen_16<const HALF: usize>(src: *const u32) -> __m512 {
+    // SAFETY: the caller's promise.
+    let pairs = unsafe { _mm512_maskz_loadu_epi32(!0, src.cast()) };
+    _mm512_castsi512_ps(match HALF {
+        EVEN => _mm512_slli_epi32::<16>(pairs),
+        _ => _mm512_and_si512(pairs, _mm512_set1_epi32(UPPER.cast_signed())),
+    })
 }
 
 /// Lays out `GROUP` panels of a left operand that is stored transposed, `a[i, k]` at `src + k·m + i`.
