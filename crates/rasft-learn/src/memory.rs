@@ -1,6 +1,7 @@
 //! How much memory a run takes, known before the first step.
 
 use crate::batch::{MicroBatching, Trajectory};
+use crate::kl::ROWS as GRAPH_ROWS;
 use rasft_model::{Activations, DecoderConfig, LOGIT_ROWS};
 
 /// Bytes of an f32.
@@ -46,17 +47,17 @@ pub enum Passes {
 }
 
 impl MemoryNeed {
-    /// Weights, gradients and moments as they are held all the time; activations as the largest micro-batch may keep them.
+    /// Weights, gradients and moments as they are held all the time; activations as the largest micro-batch may keep
+    /// them.
     ///
-    /// Kept are, per layer and token, two vectors of the hidden size, two of q's, two of k's and two of the MLP's (two more of
-    /// q's and k's where those have norms); recomputed, one of the hidden size, and one layer as if kept. An adapter's
-    /// backward pass needs the inputs of each map, norm and product: six of the hidden size, three of each other.
-    ///
-    /// A divergence takes logits of policy and reference and what is computed from them, some predictions at a time.
+    /// Kept are, per layer and token, two vectors of the hidden size, two of q's, two of k's and two of the MLP's (two
+    /// more of q's and k's where those have norms); recomputed, one of the hidden size, and one layer as if kept. An
+    /// adapter's backward pass needs the inputs of each map, norm and product: six of the hidden size, three of each
+    /// other.
     ///
     /// # Shapes
     /// `scalars` of all models in memory; activations of `tokens`.
-    pub fn of(config: &DecoderConfig, scalars: Scalars, tokens: u64, passes: Passes, divergence: bool) -> Self {
+    pub fn of(config: &DecoderConfig, scalars: Scalars, tokens: u64, passes: Passes) -> Self {
         let (d, q, kv, ff) = (config.hidden_size, config.q_dim(), config.kv_dim(), config.intermediate_size);
         let norms = if config.qk_norm { q + kv } else { 0 };
         let kept = 2 * (d + q + kv + ff) + norms;
@@ -70,9 +71,21 @@ impl MemoryNeed {
             gradients: F32 * scalars.trained,
             moments: 2 * F32 * scalars.trained,
             activations: F32 * tokens * per_token as u64,
-            logits: if divergence { F32 * 3 * (tokens.min(LOGIT_ROWS as u64) * config.vocab_size as u64) } else { 0 },
+            logits: 0,
             tokens,
         }
+    }
+
+    /// The same with what a divergence takes: logits of policy and reference and what is computed from them, for some
+    /// predictions at a time; more on candle's graph, which keeps each operation's result.
+    #[must_use]
+    pub fn with_divergence(self, config: &DecoderConfig, passes: Passes) -> Self {
+        let (rows, matrices) = match passes {
+            Passes::Full(_) => (LOGIT_ROWS, 3),
+            Passes::Adapter => (GRAPH_ROWS, 9),
+        };
+        let logits = F32 * matrices * self.tokens.min(rows as u64) * config.vocab_size as u64;
+        Self { logits, ..self }
     }
 
     /// All of it.
@@ -95,6 +108,25 @@ pub fn largest_micro_batch(rows: &[Trajectory], cut: MicroBatching, batch_size: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_divergence_takes_logits_of_some_predictions() {
+        let json = serde_json::json!({
+            "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu", "hidden_size": 32,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48,
+            "vocab_size": 61, "rms_norm_eps": 1e-6, "max_position_embeddings": 64, "tie_word_embeddings": true
+        });
+        let config = DecoderConfig::from_json(&json, None, Path::new("config.json")).unwrap();
+        let scalars = Scalars { trained: 1, frozen: 0, half: 0 };
+        let of = |tokens, passes| MemoryNeed::of(&config, scalars, tokens, passes).with_divergence(&config, passes);
+        let full = Passes::Full(Activations::Kept);
+        assert_eq!(of(10, full).logits, 4 * 3 * 10 * 61);
+        assert_eq!(of(1000, full).logits, 4 * 3 * 128 * 61);
+        assert_eq!(of(1000, Passes::Adapter).logits, 4 * 9 * 64 * 61);
+        let without = MemoryNeed::of(&config, scalars, 10, full);
+        assert_eq!(of(10, full).total(), without.total() + 4 * 3 * 10 * 61);
+    }
 
     #[test]
     fn the_largest_micro_batch_follows_the_cut() {

@@ -1,7 +1,8 @@
 """Losses and gradients of GRPO by PyTorch's autograd, for `golden_loss.rs`: `python grpo.py > grpo.json` (torch 2.15.0).
 
-The loss is written from the papers, not from our code: the clipped surrogate of DeepSeekMath §4.1 (Shao et al. 2024) over all
-response tokens of the micro-batch, with DAPO's upper clip (Yu et al. 2025, §3.1), plus λ·KL(ref ‖ policy) over the vocabulary.
+Written from the papers, not from our code: the clipped surrogate of DeepSeekMath §4.1 (Shao et al. 2024), with the upper
+clip and the mean over all tokens of DAPO §3.1 and §3.3 (Yu et al. 2025). The divergence, λ·KL(reference ‖ policy) over the
+vocabulary, is not the papers' but that of sft-kl (docs/deviations.md).
 """
 
 import json
@@ -17,8 +18,11 @@ def log_p(logits, targets):
 
 def case(seed, epsilon_low, epsilon_high, kl_weight, apart):
     generator = torch.Generator().manual_seed(seed)
-    # Values that f32 and the decimal file both hold exactly.
-    normal = lambda *shape: (torch.randn(*shape, generator=generator) * 256).round() / 256
+
+    def normal(*shape):
+        """Values that f32 and the decimal file both hold exactly."""
+        return (torch.randn(*shape, generator=generator) * 256).round() / 256
+
     logits = normal(B, T, V)
     old_logits, ref_logits = logits + apart * normal(B, T, V), logits + normal(B, T, V)
     labels = torch.randint(V, (B, T), generator=generator)
@@ -54,5 +58,10 @@ def case(seed, epsilon_low, epsilon_high, kl_weight, apart):
     }
 
 
-cases = [case(1, 0.2, 0.2, 0.0, 0.25), case(2, 0.2, 0.28, 0.0, 0.25), case(3, 0.2, 0.28, 0.04, 0.5), case(4, 0.2, 0.2, 0.0, 0.0)]
+cases = [
+    case(1, 0.2, 0.2, 0.0, 0.25),
+    case(2, 0.2, 0.28, 0.0, 0.25),
+    case(3, 0.2, 0.28, 0.04, 0.5),
+    case(4, 0.2, 0.2, 0.0, 0.0),
+]
 print(json.dumps(cases))

@@ -1,5 +1,5 @@
-//! Losses and their gradients with respect to logits, against `golden/loss.jsonl` and `golden/loss.safetensors`; those of `grpo`
-//! against PyTorch's, which `tests/data/grpo.py` wrote.
+//! Losses and their gradients with respect to logits, against `golden/loss.jsonl` and `golden/loss.safetensors`; those
+//! of `grpo` against PyTorch's, which `tests/data/grpo.py` wrote.
 
 use crate::support::{assert_close, floats, golden, numbers, read_jsonl, widened};
 use candle_core::{Device, Tensor, Var};

@@ -1,8 +1,8 @@
 //! Products of a few rows with operands that are read once, as they lie: what decoding does with keys and values.
 //!
-//! Here memory is what one waits for, so each product asks for what the next one will read, in every step at most as much
-//! as it reads itself. The chains are those of [`super::gemm`], so every element has the same bits. Deliberately absent: blocking, layouts,
-//! and threads, which many rows or operands read several times would earn.
+//! Here memory is what one waits for, so each product asks for what the next one will read, in every step at most as
+//! much as it reads itself. The chains are those of [`super::gemm`], so every element has the same bits. Deliberately
+//! absent: blocking, layouts, and threads, which many rows or operands read several times would earn.
 
 #![expect(unsafe_code, reason = "tiles of matrices whose bounds were checked")]
 
@@ -30,7 +30,8 @@ struct Columns {
 /// Vectors that are computed together: three rows, say, have too few chains in one to keep the multipliers busy.
 const VECTORS: usize = 2;
 
-/// `c[i, j] = Σ_k a[i, k]·b[k, j]`, `c[i, j]` at `i·ldc + j`, b (K, N) in whole panels of 16 columns: `panel, k, column`.
+/// `c[i, j] = Σ_k a[i, k]·b[k, j]`, `c[i, j]` at `i·ldc + j`, b (K, N) in whole panels of 16 columns: `panel, k,
+/// column`.
 pub(crate) fn times_panels(a: Rows, k: usize, b: &[f32], n: usize, c: &mut [f32], ldc: usize, next: &[f32]) {
     assert!(n.div_ceil(WIDTH) * WIDTH * k <= b.len(), "times_panels: b");
     let b = Columns { at: b.as_ptr(), row: WIDTH, vector: k * WIDTH, padded: true };
@@ -55,7 +56,8 @@ unsafe fn columns(a: Rows, k: usize, n: usize, b: Columns, c: &mut [f32], ldc: u
     assert!(a.m == 0 || within(k, a.ld, a.data.len()), "few rows: a");
     assert!(a.m == 0 || within(n, ldc, c.len()), "few rows: c");
     let share = size_of_val(next) / (n.div_ceil(VECTORS * WIDTH) * a.m.div_ceil(MR)).max(1);
-    let mut ahead = next.as_ptr().cast::<u8>();
+    // Somewhere in use when nothing follows, as with a panel whose successor is not known.
+    let mut ahead = if next.is_empty() { c.as_ptr() } else { next.as_ptr() }.cast::<u8>();
     for col in (0..n).step_by(VECTORS * WIDTH) {
         let cols = (VECTORS * WIDTH).min(n - col);
         for row in (0..a.m).step_by(MR) {

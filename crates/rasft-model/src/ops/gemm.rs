@@ -1,8 +1,8 @@
 //! `C = A·B (+ C)` with the same bits for every tiling, batch and number of threads.
 //!
 //! Blocking, packing and the split into tasks follow sizes and threads freely, because each element is one chain of
-//! fused multiply-adds in the order of k whatever they are (see [`super::microkernel`]): a block of k continues the chain
-//! from what the previous block stored. Deliberately absent: any product of partial sums over k.
+//! fused multiply-adds in the order of k whatever they are (see [`super::microkernel`]): a block of k continues the
+//! chain from what the previous block stored. Deliberately absent: any product of partial sums over k.
 
 #![expect(unsafe_code, reason = "tasks write disjoint tiles of one matrix")]
 
@@ -20,9 +20,10 @@ const KC: usize = 576;
 const MC: usize = 288;
 /// Rows of one task, at most, and of one pass where laying B out costs more than a copy.
 const TASK_ROWS: usize = 2 * MC;
-/// Rows up to which panels are read in the order of memory; more of them had better keep their block of A. Fewer are not
-/// worth a task.
+/// Rows up to which panels are read in the order of memory; more of them had better keep their block of A. Fewer are
+/// not worth a task.
 const FEW: usize = 64;
+// Blocks begin at even steps and in whole panels, and `even` keeps within what is a multiple of its unit.
 const _: () = assert!(KC.is_multiple_of(WIDTH) && WIDTH.is_multiple_of(2) && MC.is_multiple_of(MR));
 /// Values of B, stored transposed, up to which it is packed as a whole for the rows of several tasks.
 const PACK_WHOLE: usize = 1 << 22;
@@ -79,7 +80,8 @@ pub(crate) fn gemm_new(m: usize, n: usize, k: usize, a: Left, b: Right, tasks: T
     let mut c = Vec::with_capacity(m * n);
     check(m, n, k, &a, &b, m * n, n);
     let out = Output { data: c.as_mut_ptr(), ld: n };
-    // SAFETY: the memory is ours and holds m·n values; starting from zero, every one of them is written before it is read.
+    // SAFETY: the memory is ours and holds m·n values; starting from zero, every one of them is written before it is
+    // read.
     unsafe {
         product(m, n, k, a, b, out, Start::Zero, tasks);
         c.set_len(m * n);
@@ -178,9 +180,9 @@ struct PanelBlock(MaybeUninit<[f32; KC * NR]>);
 
 /// One rectangle of C; `rows` start at a multiple of 8, `columns` at a multiple of 48.
 ///
-/// Few rows read panels that are laid out already (or only to be widened) from front to back, which suits a weight that comes
-/// from memory. Otherwise one block of k comes after the other, so that the block of A stays in the second-level cache and
-/// what is laid out here, or by a first tile, serves many rows.
+/// Few rows read panels that are laid out already (or only to be widened) from front to back, which suits a weight that
+/// comes from memory. Otherwise one block of k comes after the other, so that the block of A stays in the second-level
+/// cache and what is laid out here, or by a first tile, serves many rows.
 ///
 /// # Safety
 /// The rectangle lies in C and is this caller's alone; A, B and C are as [`check`] asks.
@@ -196,7 +198,7 @@ unsafe fn block(
 ) {
     let mut scratch = PanelBlock(MaybeUninit::uninit());
     let in_panels = matches!(b, Right::Panels(_) | Right::HalfPanels(_));
-    let order = if in_panels && rows.len() <= FEW { Order::OfMemory } else { Order::OfBlocks };
+    let order = if in_panels && (rows.len() <= FEW || columns.len() <= NR) { Order::OfMemory } else { Order::OfBlocks };
     let transposed = matches!(b, Right::Transposed { .. } | Right::HalfTransposed { .. });
     let height = even(rows.len(), if transposed { TASK_ROWS } else { MC }, MR);
     let chain = even(k, KC, WIDTH);

@@ -1,7 +1,7 @@
 //! The innermost loops of the matrix product: a tile of up to 8 rows × 48 columns kept in registers.
 //!
-//! Invariant: element (i, j) becomes `fma(a[i][k-1], b[k-1][j], … fma(a[i][0], b[0][j], start))`, one chain in the order of
-//! k. Nothing else takes part, so its bits do not depend on the tile, on its neighbours or on the CPU.
+//! Invariant: element (i, j) becomes `fma(a[i][k-1], b[k-1][j], … fma(a[i][0], b[0][j], start))`, one chain in the
+//! order of k. Nothing else takes part, so its bits do not depend on the tile, on its neighbours or on the CPU.
 
 #![expect(unsafe_code, reason = "register tiles need raw pointers and vector intrinsics")]
 
@@ -56,13 +56,14 @@ pub(crate) struct Tile {
     pub source: Source,
     /// Start from what `c` holds rather than from 0.
     pub accumulate: bool,
-    /// Memory to be wanted soon; every step of k asks for [`lines_ahead`] cache lines there and moves on by `ahead_step` bytes.
+    /// Memory to be wanted soon; every step of k asks for [`lines_ahead`] cache lines there and moves on by
+    /// `ahead_step` bytes.
     pub ahead: *const u8,
     pub ahead_step: usize,
 }
 
-/// Cache lines that a step of k of a tile with `cols` columns asks for: two for two vectors, as many as it reads itself; one for
-/// three, whose products go over their operand several times.
+/// Cache lines that a step of k of a tile with `cols` columns asks for: two for two vectors, as many as it reads
+/// itself; one for three, whose products go over their operand several times.
 pub(crate) const fn lines_ahead(cols: usize) -> usize {
     if cols.div_ceil(WIDTH) == 2 { 2 } else { 1 }
 }
@@ -70,9 +71,9 @@ pub(crate) const fn lines_ahead(cols: usize) -> usize {
 /// Computes one tile.
 ///
 /// # Safety
-/// All elements named by [`Tile`] are valid for reads (`a`, `b` or its source) or reads and writes (`c`), and nobody else
-/// touches the tile of `c` meanwhile. If there is a source, `b` is in rows of 48 and is valid for writes of `k` rows of 48, nobody
-/// else's and apart from the source.
+/// All elements named by [`Tile`] are valid for reads (`a`, `b` or its source) or reads and writes (`c`), and nobody
+/// else touches the tile of `c` meanwhile. If there is a source, `b` is in rows of 48 and is valid for writes of `k`
+/// rows of 48, nobody else's and apart from the source.
 #[inline]
 pub(crate) unsafe fn run(tile: &Tile) {
     debug_assert!((1..=MR).contains(&tile.rows) && (1..=NR).contains(&tile.cols));

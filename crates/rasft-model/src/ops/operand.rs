@@ -31,8 +31,8 @@ pub(crate) enum Right<'a> {
     HalfRows { data: &'a [bf16], ld: usize },
     /// As `Transposed`, in bf16.
     HalfTransposed { data: &'a [bf16], ld: usize },
-    /// Panels of 48 columns in bf16, half the memory to read, two steps of k in a word: `panel, k / 2, column`, the even
-    /// step in the lower half and the odd one, 0 behind the last, in the upper.
+    /// Panels of 48 columns in bf16, half the memory to read, two steps of k in a word: `panel, k / 2, column`, the
+    /// even step in the lower half and the odd one, 0 behind the last, in the upper.
     HalfPanels(&'a [u32]),
 }
 
@@ -50,8 +50,8 @@ pub(super) struct PanelView {
     pub next: Bytes,
 }
 
-/// Memory that will be read soon. When it is not known: length 0, somewhere in use, because asking for an address where nothing
-/// is has the page tables searched each time.
+/// Memory that will be read soon. When it is not known: length 0, somewhere in use, because asking for an address where
+/// nothing is has the page tables searched each time.
 #[derive(Clone, Copy)]
 pub(super) struct Bytes {
     pub at: *const u8,
@@ -61,8 +61,8 @@ pub(super) struct Bytes {
 /// The rows `from..from + len` of one panel of B; `next` rows of its panels later begins what comes after them.
 ///
 /// # Safety
-/// B is as the product's checks ask, (K, N) with K = `k`; the rows and the `cols` ≤ 48 columns from `col` on lie in it, `from` is
-/// even and `col` at the beginning of a panel. `scratch` has room for `len` rows of 48.
+/// B is as the product's checks ask, (K, N) with K = `k`; the rows and the `cols` ≤ 48 columns from `col` on lie in it,
+/// `from` is even and `col` at the beginning of a panel. `scratch` has room for `len` rows of 48.
 pub(super) unsafe fn panel(
     b: &Right,
     k: usize,

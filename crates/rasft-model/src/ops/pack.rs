@@ -51,8 +51,8 @@ thread_local! {
 /// Buffers that a thread keeps: a product needs two at most, and a thread that waits in one may begin another.
 const SPARES: usize = 3;
 
-/// Room to work in, to lay an operand out for one product say. The thread keeps it for the next one, because fresh memory of this size
-/// costs as much as filling it.
+/// Room to work in, to lay an operand out for one product say. The thread keeps it for the next one, because fresh
+/// memory of this size costs as much as filling it.
 pub(crate) struct Scratch {
     buffer: Aligned,
 }
@@ -96,7 +96,8 @@ impl Drop for Scratch {
     }
 }
 
-/// Copies `b[k, j]` at `src + k·ld + j` (k rows, `cols` ≤ 48 columns) to `dst[k·48 + j]`; columns behind are not touched.
+/// Copies `b[k, j]` at `src + k·ld + j` (k rows, `cols` ≤ 48 columns) to `dst[k·48 + j]`; columns behind are not
+/// touched.
 ///
 /// # Safety
 /// Source and destination are valid and apart.
@@ -185,8 +186,8 @@ pub(crate) fn panels_of_transposed(src: &[f32], m: usize, k: usize, tasks: Tasks
         #[cfg(target_arch = "x86_64")]
         if level() == Level::Avx512 && panels.len() == MR * k * GROUP && m >= (group + 1) * GROUP * MR {
             let src = src[group * GROUP * MR..].as_ptr();
-            // SAFETY: k rows of eight panels' width in a source of k rows of m, and room for eight panels; the CPU has the
-            // features.
+            // SAFETY: k rows of eight panels' width in a source of k rows of m, and room for eight panels; the CPU has
+            // the features.
             return unsafe { avx512::panels(src, m, k, panels.as_mut_ptr()) };
         }
         for at in 0..k {

@@ -1,8 +1,8 @@
 //! A weight laid out once for inference, so that no product has to transpose it again.
 //!
-//! Products with it give the same bits as [`super::linear()`] with the weight as stored. Values that are all exact in bf16,
-//! as those of most published models are, lie in memory as bf16: a decoding step reads every weight once, and what it
-//! reads is what it waits for. Absent on purpose: any rounding, and gradients.
+//! Products with it give the same bits as [`super::linear()`] with the weight as stored. Values that are all exact in
+//! bf16, as those of most published models are, lie in memory as bf16: a decoding step reads every weight once, and
+//! what it reads is what it waits for. Absent on purpose: any rounding, and gradients.
 
 use super::check::{dims, has_kernel, mismatch, require, slice, with_slices};
 use super::gemm::Right;

@@ -13,15 +13,15 @@ pub(super) fn available() -> u64 {
     system.available_memory().min(container)
 }
 
-/// What a container has left. Its page cache counts as used there, but the kernel gives it back: only what processes hold
-/// is taken from the limit.
+/// What a container has left. Its page cache counts as used there, but the kernel gives it back: only what processes
+/// hold is taken from the limit.
 fn room(limit: u64, held: u64) -> u64 {
     // 0 would mean that nobody knows.
     limit.saturating_sub(held).max(1)
 }
 
-/// Compares what a run takes with what there is; `available` is 0 where nobody knows. Weights, gradients and moments are
-/// there all the time, so a run that has no room for them is refused; the activations are those of the largest
+/// Compares what a run takes with what there is; `available` is 0 where nobody knows. Weights, gradients and moments
+/// are there all the time, so a run that has no room for them is refused; the activations are those of the largest
 /// micro-batch there can be, so that they may not fit is a warning, which is returned.
 pub(super) fn check(
     need: &MemoryNeed,

@@ -139,7 +139,10 @@ impl Start {
                 (Scalars { trained: n, frozen: of_reference, half }, Passes::Full(activations))
             }
         };
-        let need = MemoryNeed::of(&self.config, scalars, tokens, passes, self.divergence);
+        let mut need = MemoryNeed::of(&self.config, scalars, tokens, passes);
+        if self.divergence {
+            need = need.with_divergence(&self.config, passes);
+        }
         if self.options.device.is_cpu()
             && let Some(warning) = memory::check(&need, memory::available(), passes, self.options.dtype)?
         {
@@ -223,8 +226,8 @@ impl Start {
         Ok(save_checkpoint(dir, decoder, source, dtype, trainer.optimizer(), place)?)
     }
 
-    /// Writes a checkpoint of the unfinished run, from which [`Start::trainer`] goes on to the last bit: weights as the passes
-    /// read them, and the master copy, if there is one, with the moments.
+    /// Writes a checkpoint of the unfinished run, from which [`Start::trainer`] goes on to the last bit: weights as the
+    /// passes read them, and the master copy, if there is one, with the moments.
     pub fn keep(&self, dir: &Path, trainer: &Trainer, place: &TrainerState) -> Result<(), Error> {
         let (decoder, source) = (trainer.decoder(), self.model.dir());
         let dtype = if decoder.has_master() { WeightsDtype::Bf16 } else { WeightsDtype::F32 };
@@ -232,8 +235,8 @@ impl Start {
     }
 }
 
-/// Says that the f32 copy behind a checkpoint's bf16 weights is not taken over. The other way nothing is lost: f32 weights
-/// are the copy that a run with `--dtype bf16` begins with.
+/// Says that the f32 copy behind a checkpoint's bf16 weights is not taken over. The other way nothing is lost: f32
+/// weights are the copy that a run with `--dtype bf16` begins with.
 fn warn_of_master(path: &Path, settings: &Settings) {
     // What cannot be read is refused when the run begins.
     let Ok(place) = read_place(path) else { return };

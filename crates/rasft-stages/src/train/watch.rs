@@ -1,7 +1,7 @@
 //! What a user sees of a run while it goes on.
 
 use crate::{Ctx, Error};
-use rasft_learn::{EventFile, Trainer};
+use rasft_learn::{EventFile, Objective, Trainer};
 use rasft_types::StepMetrics;
 use std::path::Path;
 use std::time::Instant;
@@ -15,6 +15,8 @@ pub(super) struct Watch<'a> {
     started: Instant,
     tokens: u64,
     warned: bool,
+    /// What much clipping says, and what helps.
+    drift: &'static str,
     events: Option<EventFile>,
 }
 
@@ -31,7 +33,15 @@ impl<'a> Watch<'a> {
         let events = tensorboard.map(|dir| EventFile::create(dir, first_step)).transpose()?;
         let label = if done == 0 { "training".to_owned() } else { format!("training from step {done} on") };
         ctx.progress.start(&label, steps.saturating_sub(done), "steps");
-        Ok(Self { ctx, started: Instant::now(), tokens: 0, warned: false, events })
+        let drift = match trainer.params().objective {
+            Objective::Grpo { .. } => {
+                "the policy has moved far from the one that sampled\nhint: fresh rollouts, a lower --learning-rate, or a higher --clip-high"
+            }
+            _ => {
+                "policy and reference have drifted apart\nhint: a lower --learning-rate, fresh rollouts, or a wider --clip-min/--clip-max"
+            }
+        };
+        Ok(Self { ctx, started: Instant::now(), tokens: 0, warned: false, drift, events })
     }
 
     /// One step more. Event files that cannot be written any more are a warning: the metrics are in the checkpoint too.
@@ -46,11 +56,7 @@ impl<'a> Watch<'a> {
         let clipped = step.clip_low_fraction + step.clip_high_fraction;
         if clipped > MUCH_CLIPPED && !self.warned {
             self.warned = true;
-            tracing::warn!(
-                "step {}: {:.0} % of the ratios are clipped: policy and reference have drifted apart\nhint: a lower --learning-rate, fresh rollouts, or a wider --clip-min/--clip-max",
-                step.step,
-                100.0 * clipped
-            );
+            tracing::warn!("step {}: {:.0} % of the ratios are clipped: {}", step.step, 100.0 * clipped, self.drift);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The tile in 512-bit vectors.
 //!
-//! Masked loads and `wrapping_add` throughout: where debug assertions are on, plain loads and `add` check their pointers in the
-//! innermost loop.
+//! Masked loads and `wrapping_add` throughout: where debug assertions are on, plain loads and `add` check their
+//! pointers in the innermost loop.
 
 use super::{Element, MR, NR, Tile, WIDTH};
 use crate::ops::pack::{EVEN, ODD, widen_16};
@@ -135,8 +135,8 @@ pub(super) unsafe fn lay_out_and_run<T: Element>(t: &Tile, source: *const T, ld:
     }
 }
 
-/// The same from pairs of rows in bf16. One operation widens a vector of them, where it takes two after a load of 16 values of
-/// 16 bits; the units that widen are those that multiply.
+/// The same from pairs of rows in bf16. One operation widens a vector of them, where it takes two after a load of 16
+/// values of 16 bits; the units that widen are those that multiply.
 ///
 /// # Safety
 /// As [`lay_out_and_run`].

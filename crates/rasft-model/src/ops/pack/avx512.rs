@@ -1,4 +1,5 @@
-//! Laying out with 512-bit vectors. Masked loads and `wrapping_add` throughout, for the reason given in `microkernel/avx512.rs`.
+//! Laying out with 512-bit vectors. Masked loads and `wrapping_add` throughout, for the reason given in
+//! `microkernel/avx512.rs`.
 
 use super::{EVEN, Element, GROUP, MR, NR, ODD, UPPER};
 use std::arch::x86_64::*;
