@@ -17,7 +17,7 @@ build: ## build the binaries
 pipeline: experiment build ## run an experiment end to end (PIPELINE=pipelines/x.toml)
 	@pipelines/run.sh $(PIPELINE)
 
-# Before a build of some minutes, not behind it.
+# A step of `pipeline`: a misspelt name shows before a build of some minutes, not behind it.
 experiment:
 	@test -f $(PIPELINE) || { echo "there is no experiment $(PIPELINE)" >&2; exit 2; }
 
@@ -59,7 +59,7 @@ quickstart-model: build ## rebuild the quickstart's tiny model to the same bytes
 	pipelines/quickstart/build-model.sh
 
 # Readers that the cross-check tests use. Without python3 or a package index those tests say that they skip.
-python: $(PYENV)/ready
+python: $(PYENV)/ready ## DuckDB, polars and TensorBoard in a virtual environment under the target folder
 $(PYENV)/ready:
 	@mkdir -p $(PYENV)
 	@if python3 -m venv $(PYENV)/venv && $(PYENV)/venv/bin/pip install -q --disable-pip-version-check duckdb==2.* polars==2.* tensorboard==2.*; \

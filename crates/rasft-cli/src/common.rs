@@ -60,7 +60,7 @@ pub struct CommonArgs {
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     #[serde(skip)]
     pub verbose: u8,
-    /// Only errors on stderr, and that of a data set in parts some were not there
+    /// Only errors on stderr, and a warning if a part of a data set was not there
     #[arg(short, long, global = true)]
     #[serde(skip)]
     pub quiet: bool,

@@ -174,12 +174,14 @@ pub fn score(outputs: &Outputs) -> String {
             format!("actions: {}; hard pool {}", counts(&s["actions"]), count(s, "hard_pool")),
         ],
         "solvability" => {
+            let mut alone = s["fallbacks"].clone();
+            alone.as_object_mut().and_then(|reasons| reasons.remove("none"));
             let mut lines = vec![format!(
                 "{} of {} problems measured, mean solvability {:.3}; alone with the expert: {}",
                 count(s, "measured"),
                 count(s, "problems"),
                 number(s, "mean_solvability"),
-                counts(&s["fallbacks"])
+                counts(&alone)
             )];
             lines.extend(histogram(&s["histogram"]));
             lines

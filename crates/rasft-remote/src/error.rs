@@ -63,7 +63,8 @@ pub enum RemoteError {
     },
     /// All tries failed.
     #[error(
-        "{url}: {what}: gave up after {tries} tries; the last one: {last}\nhint: finished samples are kept; run the same command again when the server is well"
+        "{url}: {what}: gave up after {}; the last one: {last}\nhint: run the same command again when the server is well; what had finished is kept",
+        if *tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") }
     )]
     GaveUp {
         /// The server.

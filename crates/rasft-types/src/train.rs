@@ -13,11 +13,11 @@ pub struct StepMetrics {
     pub grad_norm: f64,
     /// Learning rate of the step.
     pub learning_rate: f64,
-    /// Mean clipped inverse ratio over sequences.
+    /// Mean clipped ratio over sequences: reference over policy, for `grpo` policy over sampler.
     pub mean_ratio: f64,
-    /// Share of sequences whose ratio was clipped from below.
+    /// Share of sequences, for `grpo` of their tokens, whose ratio was clipped from below.
     pub clip_low_fraction: f64,
-    /// Share of sequences whose ratio was clipped from above.
+    /// Share of sequences, for `grpo` of their tokens, whose ratio was clipped from above.
     pub clip_high_fraction: f64,
     /// Mean probability of the target tokens.
     pub mean_token_prob: f64,

@@ -156,6 +156,9 @@ impl SamplingArgs {
         if self.batch_size == Some(0) {
             return Err(Failure::usage("--batch-size must be at least 1"));
         }
+        if self.memory == Some(0) {
+            return Err(Failure::usage("--memory must be at least 1 MiB"));
+        }
         let unset = if self.memory.is_some() { MOST_AT_ONCE } else { 64 };
         let bytes = |mib: usize| {
             mib.checked_mul(1 << 20).ok_or_else(|| Failure::usage(format!("--memory {mib}: more than there can be")))

@@ -9,9 +9,9 @@ table! {
     loss: f64, "the objective, as normalised";
     grad_norm: f64 = f64::NAN, "global gradient norm before clipping";
     learning_rate: f64 = f64::NAN, "learning rate of the step";
-    mean_ratio: f64 = f64::NAN, "mean clipped inverse ratio over sequences";
-    clip_low_fraction: f64 = f64::NAN, "share of sequences whose ratio was clipped from below";
-    clip_high_fraction: f64 = f64::NAN, "share of sequences whose ratio was clipped from above";
+    mean_ratio: f64 = f64::NAN, "mean clipped ratio over sequences: reference over policy, for grpo policy over sampler";
+    clip_low_fraction: f64 = f64::NAN, "share of sequences (for grpo of their tokens) whose ratio was clipped from below";
+    clip_high_fraction: f64 = f64::NAN, "share of sequences (for grpo of their tokens) whose ratio was clipped from above";
     mean_token_prob: f64 = f64::NAN, "mean probability of the target tokens";
     tokens: u64 = 0, "all tokens" in "tokens";
     response_tokens: u64 = 0, "response tokens" in "tokens";
