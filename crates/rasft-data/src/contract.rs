@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn committed_schemas_are_those_of_the_code() {
         // Asked for at run time: clones may share a target folder.
-        let dir = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../../schemas");
+        let dir = &Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("../../schemas");
         let update = std::env::var_os("RASFT_UPDATE_SCHEMAS").is_some_and(|v| v == "1");
         for schema in schema_json() {
             let path = dir.join(format!("{}.json", schema.name));
