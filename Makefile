@@ -22,8 +22,9 @@ experiment:
 	@test -f $(PIPELINE) || { echo "there is no experiment $(PIPELINE)" >&2; exit 2; }
 
 test: python ## run every test
-	@[ -d "$${RASFT_SHARED:-../shared}" ] || echo "skipped: no ../shared, so tests against its oracles and data sets pass without testing anything"
-	$(if $(shell $(CARGO) nextest --version 2>/dev/null),$(CARGO) nextest run --locked --workspace,$(CARGO) test --locked --workspace)
+	@$(if $(shell $(CARGO) nextest --version 2>/dev/null),$(CARGO) nextest run --locked --workspace,$(CARGO) test --locked --workspace); status=$$?; \
+	[ -d "$${RASFT_SHARED:-../shared}" ] || echo "skipped: there is no $${RASFT_SHARED:-../shared}, so tests against its oracles and data sets passed without testing anything"; \
+	exit $$status
 
 test-endpoint: ## rollouts from llama.cpp's server and from a GGUF file, both out of PyPI wheels
 	tests/endpoint.sh $(abspath $(TARGET_DIR))

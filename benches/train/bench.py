@@ -15,6 +15,7 @@ import sys
 
 STEPS = {2: 16, 8: 8}  # optimizer steps per micro-batch size, the first of them a warm-up
 FEWER_STEPS = {2: 8, 8: 4}  # of the peer that does not run the reference, and of ours that recomputes
+FIRST = 5  # counted steps that are also shown apart: PyTorch is slower while its memory still grows
 SAME = 1e-4  # losses of the first three steps agree to this, absolutely
 
 
@@ -80,6 +81,10 @@ def main():
             ratios = [a / b for a, b in zip(mine.rates(), torch.rates())]
             memory = mine.peak() / torch.peak()
             print(f"ours over {torch.name}: speed {spread(ratios, '.2f')}, memory {memory:.2f}")
+            for part, name in ((slice(0, FIRST), f"first {FIRST}"), (slice(FIRST, None), "later ones")):
+                if ratios[part] and len(ratios) > FIRST:
+                    rates = spread(torch.rates()[part], ".0f")
+                    print(f"  of its {name}: speed {spread(ratios[part], '.2f')}, {torch.name} {rates} tokens/s")
         expected = [step["loss"] for step in runs[0][0].steps[:3]]
         for side in (side for run in runs for side in run):
             worst = max(abs(a - step["loss"]) for a, step in zip(expected, side.steps))

@@ -1,4 +1,4 @@
-//! The divergence of `sft-kl` and `asft` from a reference model, over the whole vocabulary.
+//! The divergence of `sft-kl`, `asft` and `grpo` (with a weight) from a reference model, over the whole vocabulary.
 //!
 //! Logits of policy and reference exist for a few rows at a time: each chunk is differentiated down to the hidden states
 //! at once, so memory does not grow with tokens × vocabulary. Absent on purpose: the cross-entropy part.

@@ -87,7 +87,7 @@ impl Trainer {
         Self { decoder, reference: None, params, optimizer, sums, pool: Pool::default(), seed: 0 }
     }
 
-    /// Adds the frozen reference that `sft-kl` and `asft` compare with.
+    /// Adds the frozen reference that an objective with a divergence compares with.
     ///
     /// # Errors
     /// Its vocabulary is another one.

@@ -38,3 +38,14 @@ impl Memory {
         bytemuck::cast_slice_mut(&mut self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_suits_what_fills_half_of_it() {
+        let memory = Memory::new(1000).unwrap();
+        assert_eq!([499, 500, 1000, 1001].map(|n| memory.suits(n)), [false, true, true, false]);
+    }
+}

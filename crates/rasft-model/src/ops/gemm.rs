@@ -6,7 +6,7 @@
 
 #![expect(unsafe_code, reason = "tasks write disjoint tiles of one matrix")]
 
-use super::microkernel::{MR, NR, Source, Tile, WIDTH, run};
+use super::microkernel::{MR, NR, Source, Tile, WIDTH, lines_ahead, run};
 pub(crate) use super::operand::{Left, Right};
 use super::operand::{PanelView, panel};
 use super::pack::{Scratch, Tasks, panels_of_transposed, scratch_panels_of_stored};
@@ -181,7 +181,7 @@ struct PanelBlock(MaybeUninit<[f32; KC * NR]>);
 /// One rectangle of C; `rows` start at a multiple of 8, `columns` at a multiple of 48.
 ///
 /// Few rows read panels that are laid out already (or only to be widened) from front to back, which suits a weight that
-/// comes from memory. Otherwise one block of k comes after the other, so that the block of A stays in the second-level
+/// comes from memory; so does a lone panel, whose two orders are one but for what is asked for ahead. Otherwise one block of k comes after the other, so that the block of A stays in the second-level
 /// cache and what is laid out here, or by a first tile, serves many rows.
 ///
 /// # Safety
@@ -259,6 +259,7 @@ unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, block: st
     // Each tile fetches its share of the next strip's block meanwhile.
     let share = ahead.len / rows.len().div_ceil(MR);
     let (first, end) = (rows.start, rows.end);
+    let next_col = if part.order == Order::OfMemory && block.end < k { col } else { col + NR };
     let c_at = |row: usize, col: usize| c.data.wrapping_add(row * c.ld + col);
     for (nth, row) in rows.step_by(MR).enumerate() {
         let tile = Tile {
@@ -270,7 +271,7 @@ unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, block: st
             b_vector,
             c: c_at(row, col),
             c_row: c.ld,
-            c_next: if row + MR < end { c_at(row + MR, col) } else { c_at(first, col + NR) },
+            c_next: if row + MR < end { c_at(row + MR, col) } else { c_at(first, next_col) },
             k: len,
             rows: MR.min(end - row),
             cols,
@@ -278,7 +279,7 @@ unsafe fn strip(part: &Part, rows: std::ops::Range<usize>, col: usize, block: st
             source: if nth == 0 { source } else { Source::Here },
             accumulate: from > 0 || part.start == Start::Kept,
             ahead: ahead.at.wrapping_add(nth * share),
-            ahead_step: (share / len.max(1)).min(LINE_BYTES),
+            ahead_step: (share / len.max(1)).min(lines_ahead(cols) * LINE_BYTES),
         };
         // SAFETY: the tile lies in the rectangle.
         unsafe { run(&tile) };
@@ -315,6 +316,7 @@ mod tests {
             (1100, 49, 385),
             (9, 97, 1217),
             (70, 49, 1217),
+            (300, 48, 1217),
             (300, 50, 1217),
         ] {
             let exact = |x: f32| bf16::from_f32(x).to_f32();
@@ -326,12 +328,14 @@ mod tests {
                 narrow[(j / WIDTH * k + at) * WIDTH + j % WIDTH] = bt[j * k + at];
             }
             let half = half_panels(&packed, k);
-            let mut expected = values(m * n, 2.0);
-            for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
-                let dot = |s: f32, x: (&f32, &f32)| x.0.mul_add(*x.1, s);
-                expected[i * n + j] =
-                    a[i * k..(i + 1) * k].iter().zip(&bt[j * k..(j + 1) * k]).fold(expected[i * n + j], dot);
-            }
+            let chains = |mut c: Vec<f32>| {
+                for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                    let dot = |s: f32, x: (&f32, &f32)| x.0.mul_add(*x.1, s);
+                    c[i * n + j] = a[i * k..(i + 1) * k].iter().zip(&bt[j * k..(j + 1) * k]).fold(c[i * n + j], dot);
+                }
+                c
+            };
+            let expected = [chains(values(m * n, 2.0)), chains(vec![0.0; m * n])];
             let lefts = [Left::Rows { data: &a, ld: k }, Left::Transposed(&at)];
             let rights = [
                 Right::Rows { data: &b, ld: n },
@@ -342,10 +346,13 @@ mod tests {
             ];
             for (left, right) in lefts.iter().flat_map(|l| rights.iter().map(move |r| (*l, *r))) {
                 for threads in [1, 2, 8] {
-                    let mut c = values(m * n, 2.0);
-                    on(threads, || gemm(m, n, k, left, right, &mut c, n, Start::Kept));
-                    let same = c.iter().zip(&expected).all(|(x, y)| x.to_bits() == y.to_bits());
-                    assert!(same, "({m}, {n}, {k}) on {threads} threads");
+                    let mut kept = values(m * n, 2.0);
+                    on(threads, || gemm(m, n, k, left, right, &mut kept, n, Start::Kept));
+                    let fresh = on(threads, || gemm_new(m, n, k, left, right, Tasks::Many));
+                    for (c, expected) in [kept, fresh].iter().zip(&expected) {
+                        let same = c.iter().zip(expected).all(|(x, y)| x.to_bits() == y.to_bits());
+                        assert!(same, "({m}, {n}, {k}) on {threads} threads");
+                    }
                 }
             }
         }

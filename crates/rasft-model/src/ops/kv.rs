@@ -174,7 +174,7 @@ impl<'a> KvLayerMut<'a> {
         let KvLayout { n_kv_heads, head_dim: dh, n_slots, .. } = self.layout;
         let mut of_slot = vec![None; n_slots];
         for span in spans {
-            debug_assert!(self.slots[span.slot].is_some(), "slot {} is in this part of the cache", span.slot);
+            assert!(self.slots[span.slot].is_some(), "slot {} is in this part of the cache", span.slot);
             of_slot[span.slot] = Some(span);
         }
         let slots = self.slots.par_iter_mut().zip(of_slot);

@@ -76,7 +76,6 @@ pub(crate) const fn lines_ahead(cols: usize) -> usize {
 /// rows of 48, nobody else's and apart from the source.
 #[inline]
 pub(crate) unsafe fn run(tile: &Tile) {
-    debug_assert!((1..=MR).contains(&tile.rows) && (1..=NR).contains(&tile.cols));
     // SAFETY: the caller's promise.
     unsafe {
         match tile.source {
@@ -93,7 +92,7 @@ pub(crate) unsafe fn run(tile: &Tile) {
 /// # Safety
 /// As [`run`].
 unsafe fn lay_out_and_run<T: Element>(tile: &Tile, rows: *const T, ld: usize) {
-    debug_assert_eq!(tile.b_row, NR, "where the copy goes");
+    assert_eq!(tile.b_row, NR, "where the copy goes");
     // SAFETY: the caller's promise, on a CPU with the features.
     unsafe {
         #[cfg(target_arch = "x86_64")]
@@ -110,7 +109,7 @@ unsafe fn lay_out_and_run<T: Element>(tile: &Tile, rows: *const T, ld: usize) {
 /// # Safety
 /// As [`run`].
 unsafe fn widen_and_run(tile: &Tile, pairs: *const u32) {
-    debug_assert_eq!(tile.b_row, NR, "where the copy goes");
+    assert_eq!(tile.b_row, NR, "where the copy goes");
     // SAFETY: the caller's promise, on a CPU with the features.
     unsafe {
         #[cfg(target_arch = "x86_64")]

@@ -58,6 +58,14 @@ pub(super) struct Bytes {
     pub len: usize,
 }
 
+impl Bytes {
+    /// At most `len` values from `at` on, as many as there are; `None` behind the last.
+    fn within<T>(data: &[T], at: usize, len: usize) -> Option<Self> {
+        let data = data.get(at..).filter(|data| !data.is_empty())?;
+        Some(Self { at: data.as_ptr().cast(), len: size_of_val(&data[..len.min(data.len())]) })
+    }
+}
+
 /// The rows `from..from + len` of one panel of B; `next` rows of its panels later begins what comes after them.
 ///
 /// # Safety
@@ -80,14 +88,14 @@ pub(super) unsafe fn panel(
         let view = |source| PanelView { at: scratch, stride: NR, vector: WIDTH, padded: false, source, next: unknown };
         match *b {
             Right::Panels(data) => {
-                let at = data.as_ptr().wrapping_add(col * k + from * NR);
-                let next = Bytes { at: at.wrapping_add(next * NR).cast(), len: len * NR * size_of::<f32>() };
-                PanelView { at, padded: true, next, ..view(Source::Here) }
+                let at = col * k + from * NR;
+                let next = Bytes::within(data, at + next * NR, len * NR).unwrap_or(unknown);
+                PanelView { at: data.as_ptr().wrapping_add(at), padded: true, next, ..view(Source::Here) }
             }
             Right::HalfPanels(data) => {
-                let pairs = data.as_ptr().wrapping_add(col * k.div_ceil(2) + from / 2 * NR);
-                let next = pairs.wrapping_add(next.div_ceil(2) * NR).cast();
-                let next = Bytes { at: next, len: len.div_ceil(2) * NR * size_of::<u32>() };
+                let at = col * k.div_ceil(2) + from / 2 * NR;
+                let next = Bytes::within(data, at + next.div_ceil(2) * NR, len.div_ceil(2) * NR).unwrap_or(unknown);
+                let pairs = data.as_ptr().wrapping_add(at);
                 PanelView { padded: true, next, ..view(Source::Bf16Pairs(pairs)) }
             }
             Right::NarrowPanels(data) => {

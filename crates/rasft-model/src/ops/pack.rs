@@ -29,6 +29,7 @@ pub(crate) struct Aligned<T: Word = f32> {
 impl<T: Word> Aligned<T> {
     /// `len` zeros, rounded up to whole lines.
     pub fn zeros(len: usize) -> Self {
+        const { assert!(size_of::<Line<T>>() == 16 * size_of::<T>(), "a line has no padding") };
         Self { lines: vec![Line([T::default(); 16]); len.div_ceil(16)] }
     }
 

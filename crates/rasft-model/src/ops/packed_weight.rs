@@ -80,7 +80,7 @@ impl PackedWeight {
 
     /// The outputs `from..` as a right operand; `from` is a multiple of 48.
     pub(crate) fn right_from(&self, from: usize) -> Right<'_> {
-        debug_assert!(from.is_multiple_of(NR), "a panel starts there");
+        assert!(from.is_multiple_of(NR), "a panel starts there");
         match &self.panels {
             Panels::F32(panels) => Right::Panels(&panels.as_slice()[from * self.k..]),
             Panels::Bf16(panels) => Right::HalfPanels(&panels.as_slice()[from * self.k.div_ceil(2)..]),

@@ -209,7 +209,8 @@ fn freed_slots_are_reused_cleanly() {
 #[test]
 fn a_cache_in_used_memory_changes_no_bit() {
     let decoder = tiny_decoder("qwen3", &LoadOptions::default());
-    for (n_slots, len) in [(3, 90), (5, 60), (2, 100), (1, 20), (4, 75)] {
+    // All of them suit the memory of the first.
+    for (n_slots, len) in [(4, 96), (3, 90), (2, 100), (6, 50)] {
         let mut cache = decoder.cache(n_slots, len).unwrap();
         assert!(cache.is_empty());
         let ids: Vec<_> = (0..n_slots).map(|slot| tokens(len, 97, (len + slot) as u64)).collect();

@@ -55,6 +55,9 @@ pub(super) fn check(
         )));
     }
     let hint = match passes {
+        _ if need.logits > need.activations => {
+            "the divergence from the reference looks at whole distributions, some tokens at a time; an objective without one needs no logits"
+        }
         Passes::Full(Activations::Kept) => {
             "--gradient-checkpointing keeps a fraction of the activations; or lower --micro-batch-tokens (or --micro-batch-size)"
         }

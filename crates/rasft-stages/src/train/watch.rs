@@ -35,7 +35,7 @@ impl<'a> Watch<'a> {
         ctx.progress.start(&label, steps.saturating_sub(done), "steps");
         let drift = match trainer.params().objective {
             Objective::Grpo { .. } => {
-                "the policy has moved far from the one that sampled\nhint: fresh rollouts, a lower --learning-rate, or a higher --clip-high"
+                "the policy has moved far from the one that sampled\nhint: fresh rollouts or a lower --learning-rate"
             }
             _ => {
                 "policy and reference have drifted apart\nhint: a lower --learning-rate, fresh rollouts, or a wider --clip-min/--clip-max"

@@ -1,7 +1,7 @@
 //! The tile in 512-bit vectors.
 //!
-//! Masked loads and `wrapping_add` throughout: where debug assertions are on, plain loads and `add` check their
-//! pointers in the innermost loop.
+//! Masked loads and `wrapping_add` throughout: a build with debug assertions, which this workspace turns off here, checks
+//! the pointers of plain loads and of `add` in the innermost loop.
 
 use super::{Element, MR, NR, Tile, WIDTH};
 use crate::ops::pack::{EVEN, ODD, widen_16};
