@@ -7,7 +7,7 @@ export RASFT_BIN ?= $(abspath $(TARGET_DIR))/debug
 PYENV := $(abspath $(TARGET_DIR))/python
 SMOLLM2 := models/SmolLM2-135M-Instruct
 
-.PHONY: help build experiment pipeline test test-endpoint check fuzz bench-verify bench-train bench-rollout fmt schemas man quickstart-model python python-peft smollm2
+.PHONY: help build experiment pipeline test test-endpoint check check-cuda fuzz bench-verify bench-train bench-rollout fmt schemas man quickstart-model python python-peft smollm2
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
@@ -32,6 +32,9 @@ test-endpoint: ## rollouts from llama.cpp's server and from a GGUF file, both ou
 check: ## formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+check-cuda: ## check the build for CUDA, candle's kernels compiled by nvcc (from PyPI, 1.2 GB, where there is none)
+	tests/check-cuda.sh $(abspath $(TARGET_DIR))
 
 fuzz: ## fuzz the math verifier for ten minutes (SECONDS_CPU=n)
 	crates/rasft-math/fuzz/run.sh $(abspath $(TARGET_DIR))

@@ -15,7 +15,7 @@ import sys
 
 STEPS = {2: 16, 8: 8}  # optimizer steps per micro-batch size, the first of them a warm-up
 FEWER_STEPS = {2: 8, 8: 4}  # of the peer that does not run the reference, and of ours that recomputes
-FIRST = 5  # counted steps that are also shown apart: PyTorch is slower while its memory still grows
+FIRST = 4  # counted steps that are shown apart: PyTorch is slower while its memory still grows
 SAME = 1e-4  # losses of the first three steps agree to this, absolutely
 
 
@@ -72,19 +72,20 @@ def main():
         print("| | tokens/s, all tokens | CPU s per 1,000 tokens | peak memory, GB |\n| --- | --- | --- | --- |")
         first = [("ours", ours), ("PyTorch", [*peer, "reference"])]
         second = [("ours", ours), ("PyTorch, reference stored", [*peer, "stored"])]
-        third = [("ours, `--gradient-checkpointing`", [*ours, "recompute"])]
+        third = [("ours", ours), ("ours, `--gradient-checkpointing`", [*ours, "recompute"])]
         runs = [in_lockstep(first, STEPS[size])]
         runs += [in_lockstep(sides, FEWER_STEPS[size]) for sides in (second, third)]
-        for side in runs[0] + runs[1][1:] + runs[2]:
+        for side in runs[0] + runs[1][1:] + runs[2][1:]:
             print(f"| {side.name} | {spread(side.rates(), '.0f')} | {spread(side.cpu(), '.2f')} | {side.peak() / 1e9:.2f} |")
-        for mine, torch in runs[:2]:
-            ratios = [a / b for a, b in zip(mine.rates(), torch.rates())]
-            memory = mine.peak() / torch.peak()
-            print(f"ours over {torch.name}: speed {spread(ratios, '.2f')}, memory {memory:.2f}")
-            for part, name in ((slice(0, FIRST), f"first {FIRST}"), (slice(FIRST, None), "later ones")):
-                if ratios[part] and len(ratios) > FIRST:
-                    rates = spread(torch.rates()[part], ".0f")
-                    print(f"  of its {name}: speed {spread(ratios[part], '.2f')}, {torch.name} {rates} tokens/s")
+        for mine, other in runs:
+            ratios = [a / b for a, b in zip(mine.rates(), other.rates())]
+            memory = mine.peak() / other.peak()
+            print(f"ours over {other.name}: speed {spread(ratios, '.2f')}, memory {memory:.2f}")
+        mine, torch = runs[0]
+        for name, part in ((f"first {FIRST}", slice(0, FIRST)), ("later ones", slice(FIRST, None))):
+            rates = torch.rates()[part]
+            ratios = [a / b for a, b in zip(mine.rates()[part], rates)]
+            print(f"the {name} of these: ours over PyTorch {spread(ratios, '.2f')}, PyTorch {spread(rates, '.0f')} tokens/s")
         expected = [step["loss"] for step in runs[0][0].steps[:3]]
         for side in (side for run in runs for side in run):
             worst = max(abs(a - step["loss"]) for a, step in zip(expected, side.steps))
