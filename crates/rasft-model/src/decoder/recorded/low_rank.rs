@@ -58,6 +58,7 @@ impl LowRank<'_> {
 
     /// `y += s·(u·Bᵀ)`
     pub fn add_to(&self, x: &[f32], y: &mut [f32], pool: &mut Pool) {
+        let pool = pool.brief();
         let mut left = self.mask(x.len(), pool);
         if let Some(left) = &mut left {
             multiply_in_place(left, x);
@@ -77,6 +78,7 @@ impl LowRank<'_> {
         start: Start,
         pool: &mut Pool,
     ) -> Detour {
+        let pool = pool.brief();
         let (k, n, rank) = (self.n_in(), self.b.len() / self.rank, self.rank);
         let mask = self.mask(x.len(), pool);
         let left = mask.as_ref().map(|mask| {
@@ -98,6 +100,7 @@ impl LowRank<'_> {
 
     /// `dx += m∘(du·A)`
     pub fn add_input_gradient(&self, Detour { du, mask }: Detour, dx: &mut [f32], pool: &mut Pool) {
+        let pool = pool.brief();
         match mask {
             None => input_gradient(&du, Weight::F32(self.a), self.rank, self.n_in(), dx, Start::Kept),
             Some(mask) => {
