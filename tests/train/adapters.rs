@@ -106,6 +106,30 @@ fn an_interrupted_adapter_run_with_dropout_repeats_to_the_byte() {
     assert_eq!(data(Path::new(&bench.ok("rasft-train", &args))), data(Path::new(&whole)));
 }
 
+/// What activations are kept and how many threads there are has no part in the bytes, and none in the key.
+#[test]
+fn checkpointed_gradients_of_an_adapter_end_in_the_same_bytes() {
+    let bench = Bench::new();
+    let model = quickstart_model().display().to_string();
+    let (_, mixture) = experts(&bench);
+    let targets = "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj";
+    let flags = ["--mixture", &mixture, "--model", &model, "--steps", "3", "--batch-size", "4", "--dtype", "bf16"];
+    let lora = ["--lora", "4", "--lora-dropout", "0.2", "--lora-targets", targets, "--learning-rate", "1e-2"];
+    let trained = |objective: &str, name: &str, more: &[&str]| {
+        let store = bench.path(name).display().to_string();
+        let last = ["--objective", objective, "--store", &store];
+        bench.ok("rasft-train", &[&flags[..], &lora, &last, more].concat())
+    };
+    for objective in ["rasft", "sft-kl"] {
+        let kept = trained(objective, &format!("{objective}-kept"), &["--jobs", "1"]);
+        let more = ["--jobs", "2", "--gradient-checkpointing"];
+        let recomputed = trained(objective, &format!("{objective}-recomputed"), &more);
+        assert_eq!(data(Path::new(&recomputed)), data(Path::new(&kept)), "{objective}");
+        let again = trained(objective, &format!("{objective}-kept"), &more);
+        assert_eq!(again, kept, "{objective}: the same key");
+    }
+}
+
 #[test]
 fn grpo_learns_from_right_and_wrong_rollouts() {
     let bench = Bench::new();

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! train_steps score MODEL_DIR ROWS.jsonl OUT.jsonl            adds the reference's log-probabilities, as a mixture has them
-//! train_steps train MODEL_DIR ROWS.jsonl MICRO_BATCH THREADS [recompute]
+//! train_steps train MODEL_DIR ROWS.jsonl MICRO_BATCH THREADS [recompute] [lora RANK DROPOUT] [bf16]
 //! ```
 //!
+//! `lora` trains an adapter on all seven modules of a layer, `bf16` holds the weights that the passes read in bf16.
 //! `train` takes one step over the next `MICRO_BATCH` rows for each line on standard input and answers with one line of JSON.
 
 use rasft_learn::reference::score;
@@ -12,7 +13,8 @@ use rasft_learn::{
     Activations, AdamWParams, MicroBatching, Normalization, Objective, Schedule, ScheduleKind, Trainer, TrainerParams,
     Trajectory,
 };
-use rasft_model::{Decoder, LoadOptions, ModelDir};
+use rasft_model::lora::MODULES;
+use rasft_model::{AdapterFrom, Decoder, LoadOptions, LoraConfig, ModelDir, WeightsDtype};
 use serde_json::{Value, json};
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -24,11 +26,50 @@ fn main() -> Result<(), Error> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["score", model, rows, out] => add_reference(model, rows, out),
-        ["train", model, rows, size, threads] => train(model, rows, size, threads, Activations::Kept),
-        ["train", model, rows, size, threads, "recompute"] => {
-            train(model, rows, size, threads, Activations::Recomputed)
+        ["train", model, rows, size, threads, how @ ..] => train(model, rows, size, threads, &How::of(how)?),
+        _ => Err("usage: train_steps score MODEL ROWS OUT | train MODEL ROWS MICRO_BATCH THREADS [HOW]".into()),
+    }
+}
+
+/// What the words at the end of the line ask for.
+struct How {
+    activations: Activations,
+    lora: Option<LoraConfig>,
+    dtype: WeightsDtype,
+}
+
+impl How {
+    fn of(mut words: &[&str]) -> Result<Self, Error> {
+        let mut how = Self { activations: Activations::Kept, lora: None, dtype: WeightsDtype::F32 };
+        while !words.is_empty() {
+            words = match words {
+                ["recompute", rest @ ..] => {
+                    how.activations = Activations::Recomputed;
+                    rest
+                }
+                ["bf16", rest @ ..] => {
+                    how.dtype = WeightsDtype::Bf16;
+                    rest
+                }
+                ["lora", rank, dropout, rest @ ..] => {
+                    let (rank, dropout) = (rank.parse()?, dropout.parse()?);
+                    let targets = MODULES.map(str::to_owned).to_vec();
+                    how.lora = Some(LoraConfig { rank, alpha: 16.0, dropout, targets, rank_stabilised: false });
+                    rest
+                }
+                _ => return Err(format!("{words:?}: expected recompute, bf16, or lora RANK DROPOUT").into()),
+            };
         }
-        _ => Err("usage: train_steps score MODEL ROWS OUT | train MODEL ROWS MICRO_BATCH THREADS [recompute]".into()),
+        Ok(how)
+    }
+
+    fn decoder(&self, model: &str) -> Result<Decoder, Error> {
+        let (dir, options) = (ModelDir::open(Path::new(model))?, LoadOptions::trainable());
+        let options = LoadOptions { dtype: self.dtype, ..options };
+        Ok(match &self.lora {
+            None => Decoder::load(&dir, &options)?,
+            Some(lora) => Decoder::load_with_adapter(&dir, lora, AdapterFrom::Seed(1), &options)?,
+        })
     }
 }
 
@@ -63,16 +104,16 @@ fn add_reference(model: &str, rows: &str, out: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn train(model: &str, rows: &str, size: &str, threads: &str, activations: Activations) -> Result<(), Error> {
+fn train(model: &str, rows: &str, size: &str, threads: &str, how: &How) -> Result<(), Error> {
     let size: usize = size.parse()?;
     rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?).build_global()?;
     let rows = trajectories(&read_rows(rows)?)?;
-    let decoder = Decoder::load(&ModelDir::open(Path::new(model))?, &LoadOptions::trainable())?;
+    let decoder = how.decoder(model)?;
     let params = TrainerParams {
         objective: Objective::Rasft { clip_min: 0.4, clip_max: 1.2 },
         normalization: Normalization::MicroBatch,
         micro_batching: MicroBatching::Sequences(size),
-        activations,
+        activations: how.activations,
         learning_rate: 5e-5,
         schedule: Schedule { kind: ScheduleKind::Constant, warmup_steps: 0, total_steps: 1000 },
         max_grad_norm: 1.0,

@@ -52,6 +52,11 @@ impl Rows {
         self
     }
 
+    /// Per sequence its place in the step, for dropout.
+    pub fn places(&self) -> &[u64] {
+        &self.places
+    }
+
     /// Values of the response tokens, sequence by sequence.
     pub fn by_sequence<'a>(&'a self, values: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
         let mut rest = values;

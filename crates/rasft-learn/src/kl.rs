@@ -11,7 +11,7 @@ use rasft_model::{Decoder, ModelError, ops};
 use std::ops::Range;
 
 /// Rows whose logits exist at one time on candle's graph.
-pub(crate) const ROWS: usize = 64;
+const ROWS: usize = 64;
 
 /// Divergence of one row per token and its gradient.
 ///

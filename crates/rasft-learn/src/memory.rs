@@ -1,7 +1,6 @@
 //! How much memory a run takes, known before the first step.
 
 use crate::batch::{MicroBatching, Trajectory};
-use crate::kl::ROWS as GRAPH_ROWS;
 use rasft_model::{Activations, DecoderConfig, LOGIT_ROWS};
 
 /// Bytes of an f32.
@@ -37,13 +36,22 @@ pub struct Scalars {
     pub half: u64,
 }
 
-/// What is differentiated, and how.
+/// What is differentiated by the recorded passes of the CPU, and how; candle's graph, which other devices take, needs more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passes {
     /// All weights.
     Full(Activations),
     /// An adapter.
-    Adapter,
+    Adapter(Activations),
+}
+
+impl Passes {
+    /// What is kept for the backward pass.
+    pub fn activations(self) -> Activations {
+        match self {
+            Self::Full(activations) | Self::Adapter(activations) => activations,
+        }
+    }
 }
 
 impl MemoryNeed {
@@ -52,8 +60,7 @@ impl MemoryNeed {
     ///
     /// Kept are, per layer and token, two vectors of the hidden size, two of q's, two of k's and two of the MLP's (two
     /// more of q's and k's where those have norms); recomputed, one of the hidden size, and one layer as if kept. An
-    /// adapter's backward pass needs the inputs of each map, norm and product: six of the hidden size, three of each
-    /// other.
+    /// adapter keeps nothing of its own.
     ///
     /// # Shapes
     /// `scalars` of all models in memory; activations of `tokens`.
@@ -61,10 +68,9 @@ impl MemoryNeed {
         let (d, q, kv, ff) = (config.hidden_size, config.q_dim(), config.kv_dim(), config.intermediate_size);
         let norms = if config.qk_norm { q + kv } else { 0 };
         let kept = 2 * (d + q + kv + ff) + norms;
-        let per_token = match passes {
-            Passes::Adapter => (6 * d + 3 * (q + kv + ff)) * config.n_layers,
-            Passes::Full(Activations::Kept) => kept * config.n_layers,
-            Passes::Full(Activations::Recomputed) => d * config.n_layers + kept,
+        let per_token = match passes.activations() {
+            Activations::Kept => kept * config.n_layers,
+            Activations::Recomputed => d * config.n_layers + kept,
         };
         Self {
             weights: F32 * (scalars.trained + scalars.frozen) + BF16 * scalars.half,
@@ -76,15 +82,11 @@ impl MemoryNeed {
         }
     }
 
-    /// The same with what a divergence takes: logits of policy and reference and what is computed from them, for some
-    /// predictions at a time; more on candle's graph, which keeps each operation's result.
+    /// The same with what a divergence takes, for some predictions at a time: logits of policy and reference, and the
+    /// gradient of the former laid out for a product.
     #[must_use]
-    pub fn with_divergence(self, config: &DecoderConfig, passes: Passes) -> Self {
-        let (rows, matrices) = match passes {
-            Passes::Full(_) => (LOGIT_ROWS, 3),
-            Passes::Adapter => (GRAPH_ROWS, 9),
-        };
-        let logits = F32 * matrices * self.tokens.min(rows as u64) * config.vocab_size as u64;
+    pub fn with_divergence(self, config: &DecoderConfig) -> Self {
+        let logits = F32 * 3 * self.tokens.min(LOGIT_ROWS as u64) * config.vocab_size as u64;
         Self { logits, ..self }
     }
 
@@ -119,11 +121,11 @@ mod tests {
         });
         let config = DecoderConfig::from_json(&json, None, Path::new("config.json")).unwrap();
         let scalars = Scalars { trained: 1, frozen: 0, half: 0 };
-        let of = |tokens, passes| MemoryNeed::of(&config, scalars, tokens, passes).with_divergence(&config, passes);
+        let of = |tokens, passes| MemoryNeed::of(&config, scalars, tokens, passes).with_divergence(&config);
         let full = Passes::Full(Activations::Kept);
         assert_eq!(of(10, full).logits, 4 * 3 * 10 * 61);
         assert_eq!(of(1000, full).logits, 4 * 3 * 128 * 61);
-        assert_eq!(of(1000, Passes::Adapter).logits, 4 * 9 * 64 * 61);
+        assert_eq!(of(1000, Passes::Adapter(Activations::Kept)), of(1000, full));
         let without = MemoryNeed::of(&config, scalars, 10, full);
         assert_eq!(of(10, full).total(), without.total() + 4 * 3 * 10 * 61);
     }

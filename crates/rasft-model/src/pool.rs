@@ -8,6 +8,7 @@
 #[derive(Debug, Clone, Default)]
 pub struct Pool {
     free: Vec<Vec<f32>>,
+    brief: Option<Box<Self>>,
 }
 
 impl Pool {
@@ -29,6 +30,12 @@ impl Pool {
             self.free.swap_remove(largest);
         }
         vec![0.0; len]
+    }
+
+    /// Buffers apart, for what is given back at once: among the others, those that are kept for long would come to lie in
+    /// larger ones than they need.
+    pub(crate) fn brief(&mut self) -> &mut Self {
+        self.brief.get_or_insert_default()
     }
 
     /// A copy of `values`.
@@ -60,5 +67,8 @@ mod tests {
         let grown = pool.take(200);
         assert_eq!((grown.len(), pool.free.len()), (200, 1), "the largest of those too small is gone");
         assert_eq!(pool.copy_of(&[1.0, 2.0]), [1.0, 2.0]);
+        pool.brief().give([vec![5.0; 200]]);
+        assert_ne!(pool.take(200), [5.0; 200]);
+        assert_eq!(pool.brief().take(200), [5.0; 200]);
     }
 }

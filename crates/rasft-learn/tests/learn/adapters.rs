@@ -2,8 +2,8 @@
 
 use crate::support::{ADAMW, floats, params, tiny_decoder, trajectories, weight_bits};
 use rasft_learn::{
-    LearnError, MicroBatching, Order, RunPlan, Trainer, TrainerParams, TrainerState, load_state, save_checkpoint,
-    save_merged, train,
+    Activations, LearnError, MicroBatching, Order, RunPlan, Trainer, TrainerParams, TrainerState, load_state,
+    save_checkpoint, save_merged, train,
 };
 use rasft_model::{Adapter, AdapterFrom, Decoder, LoadOptions, LoraConfig, ModelDir, WeightsDtype};
 use std::path::Path;
@@ -64,6 +64,21 @@ fn dropout_does_not_depend_on_how_a_step_is_cut() {
         let mut same = trainer(&base, 0.3, params());
         go(&mut same, RunPlan { steps: 2, ..PLAN })[1]
     });
+}
+
+#[test]
+fn activations_kept_or_recomputed_end_in_the_same_adapter() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = base(dir.path());
+    let trained = |activations| {
+        let mut trainer = trainer(&base, 0.3, TrainerParams { activations, ..params() });
+        assert!(trainer.decoder().can_record());
+        go(&mut trainer, PLAN);
+        weight_bits(trainer.decoder())
+    };
+    let before = weight_bits(trainer(&base, 0.3, params()).decoder());
+    let kept = trained(Activations::Kept);
+    assert!(kept != before && trained(Activations::Recomputed) == kept);
 }
 
 #[test]

@@ -93,10 +93,7 @@ impl Decoder {
         if p == 0.0 {
             return self.hidden(batch);
         }
-        if rows.len() != batch.spans.len() {
-            let (found, expected) = (rows.len(), batch.spans.len());
-            return Err(ModelError::Request(format!("dropout for {found} rows in a batch of {expected} sequences")));
-        }
+        self.check_dropout(batch, rows)?;
         self.hidden_masked(batch, Some(&Masks { p, dropout, rows, spans: &batch.spans }))
     }
 

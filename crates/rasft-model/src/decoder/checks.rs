@@ -36,6 +36,15 @@ impl Decoder {
         }
     }
 
+    /// Dropout needs to know the place of each sequence.
+    pub(super) fn check_dropout(&self, batch: &Packed, rows: &[u64]) -> Result<(), ModelError> {
+        let (found, expected) = (rows.len(), batch.spans.len());
+        if found == expected {
+            return Ok(());
+        }
+        Err(ModelError::Request(format!("dropout for {found} rows in a batch of {expected} sequences")))
+    }
+
     pub(super) fn check_batch(&self, batch: &Packed) -> Result<(), ModelError> {
         if batch.is_empty() {
             return Err(ModelError::Request("the batch has no token".into()));

@@ -111,10 +111,10 @@ impl Block {
                 Some([q, k]) => Some([vector(&q)?, vector(&k)?]),
                 None => None,
             },
-            o: PackedWeight::new(&[&o])?,
+            o: PackedWeight::new(&[&o.weight])?,
             post_norm: vector(&post_norm)?,
-            gate_up: PackedWeight::new(&[&gate, &up])?,
-            down: PackedWeight::new(&[&down])?,
+            gate_up: PackedWeight::new(&[&gate.weight, &up.weight])?,
+            down: PackedWeight::new(&[&down.weight])?,
         })
     }
 

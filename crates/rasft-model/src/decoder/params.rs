@@ -1,14 +1,14 @@
 //! Every parameter by its role: weights as slices, in the same shape the sums of their gradients, and variables on their
-//! way to being laid out.
+//! way to being laid out. `M` is what stands for a linear map.
 
 use crate::config::DecoderConfig;
 use crate::error::ModelError;
 
 /// All parameters of a model.
-pub(super) struct ModelParams<T> {
+pub(super) struct ModelParams<T, M = Affine<T>> {
     /// (V, D).
     pub embedding: T,
-    pub blocks: Vec<BlockParams<T>>,
+    pub blocks: Vec<BlockParams<T, M>>,
     /// (D).
     pub norm: T,
     /// (V, D); `None` in tied models, whose output projection is the embedding.
@@ -16,17 +16,17 @@ pub(super) struct ModelParams<T> {
 }
 
 /// The parameters of one block.
-pub(super) struct BlockParams<T> {
+pub(super) struct BlockParams<T, M = Affine<T>> {
     pub input_norm: T,
-    pub q: Affine<T>,
-    pub k: Affine<T>,
-    pub v: Affine<T>,
+    pub q: M,
+    pub k: M,
+    pub v: M,
     pub qk_norms: Option<[T; 2]>,
-    pub o: T,
+    pub o: M,
     pub post_norm: T,
-    pub gate: T,
-    pub up: T,
-    pub down: T,
+    pub gate: M,
+    pub up: M,
+    pub down: M,
 }
 
 /// A projection with a bias in some families.
@@ -47,38 +47,53 @@ impl<T> ModelParams<T> {
         };
         all.next().is_none().then_some(params)
     }
+
+    /// The same with other linear maps; `f` is called in the order of the forward pass with the layer and the name of the
+    /// module in it.
+    pub fn with_maps<M, E>(
+        self,
+        mut f: impl FnMut(usize, &str, Affine<T>) -> Result<M, E>,
+    ) -> Result<ModelParams<T, M>, E> {
+        let Self { embedding, blocks, norm, head } = self;
+        let blocks = blocks.into_iter().enumerate().map(|(layer, block)| {
+            let mut f = |module: &str, map| f(layer, module, map);
+            Ok(BlockParams {
+                input_norm: block.input_norm,
+                q: f("self_attn.q_proj", block.q)?,
+                k: f("self_attn.k_proj", block.k)?,
+                v: f("self_attn.v_proj", block.v)?,
+                qk_norms: block.qk_norms,
+                o: f("self_attn.o_proj", block.o)?,
+                post_norm: block.post_norm,
+                gate: f("mlp.gate_proj", block.gate)?,
+                up: f("mlp.up_proj", block.up)?,
+                down: f("mlp.down_proj", block.down)?,
+            })
+        });
+        Ok(ModelParams { embedding, blocks: blocks.collect::<Result<_, E>>()?, norm, head })
+    }
 }
 
 impl<T> BlockParams<T> {
     fn in_order(config: &DecoderConfig, all: &mut impl Iterator<Item = T>) -> Option<Self> {
         Some(Self {
             input_norm: all.next()?,
-            q: Affine::in_order(config, all)?,
-            k: Affine::in_order(config, all)?,
-            v: Affine::in_order(config, all)?,
+            q: Affine::in_order(config.qkv_bias, all)?,
+            k: Affine::in_order(config.qkv_bias, all)?,
+            v: Affine::in_order(config.qkv_bias, all)?,
             qk_norms: if config.qk_norm { Some([all.next()?, all.next()?]) } else { None },
-            o: all.next()?,
+            o: Affine::in_order(false, all)?,
             post_norm: all.next()?,
-            gate: all.next()?,
-            up: all.next()?,
-            down: all.next()?,
+            gate: Affine::in_order(false, all)?,
+            up: Affine::in_order(false, all)?,
+            down: Affine::in_order(false, all)?,
         })
     }
 }
 
-impl<T> BlockParams<T> {
-    /// Visits norms and biases, whose gradients are sums over tokens rather than products.
-    pub fn each_summed(&mut self, mut visit: impl FnMut(&mut T)) {
-        visit(&mut self.input_norm);
-        visit(&mut self.post_norm);
-        self.qk_norms.iter_mut().flatten().for_each(&mut visit);
-        [&mut self.q, &mut self.k, &mut self.v].into_iter().filter_map(|map| map.bias.as_mut()).for_each(visit);
-    }
-}
-
 impl<T> Affine<T> {
-    fn in_order(config: &DecoderConfig, all: &mut impl Iterator<Item = T>) -> Option<Self> {
-        Some(Self { weight: all.next()?, bias: if config.qkv_bias { Some(all.next()?) } else { None } })
+    fn in_order(has_bias: bool, all: &mut impl Iterator<Item = T>) -> Option<Self> {
+        Some(Self { weight: all.next()?, bias: if has_bias { Some(all.next()?) } else { None } })
     }
 }
 
@@ -119,14 +134,20 @@ mod tests {
             let norms = ["q", "k"].map(|name| of_block(&format!("self_attn.{name}_norm.weight")));
             assert_eq!(block.qk_norms.map(|norms| norms.map(str::to_owned)), config.qk_norm.then_some(norms));
             for (found, name) in [
-                (block.o, "self_attn.o_proj.weight"),
+                (block.o.weight, "self_attn.o_proj.weight"),
                 (block.post_norm, "post_attention_layernorm.weight"),
-                (block.gate, "mlp.gate_proj.weight"),
-                (block.up, "mlp.up_proj.weight"),
-                (block.down, "mlp.down_proj.weight"),
+                (block.gate.weight, "mlp.gate_proj.weight"),
+                (block.up.weight, "mlp.up_proj.weight"),
+                (block.down.weight, "mlp.down_proj.weight"),
             ] {
                 assert_eq!(found, of_block(name));
             }
+            let named = |layer: usize, module: &str, map: Affine<&str>| match map.weight {
+                weight if weight == format!("model.layers.{layer}.{module}.weight") => Ok(weight.to_owned()),
+                weight => Err(format!("{layer} {module}: {weight}")),
+            };
+            let maps = ModelParams::in_order(&config, names.iter().map(String::as_str)).unwrap().with_maps(named);
+            assert_eq!(maps.map(|maps| maps.blocks.len()), Ok(2));
             assert_eq!((params.norm, params.head), ("model.norm.weight", (!tied).then_some("lm_head.weight")));
             assert!(ModelParams::in_order(&config, names.iter().skip(1)).is_none());
             assert!(ModelParams::in_order(&config, names.iter().chain(&names[..1])).is_none());

@@ -66,8 +66,11 @@ impl Decoder {
         Ok(var.set(&Tensor::from_vec(master, var.shape(), &Device::Cpu)?)?)
     }
 
-    /// What the passes read of all parameters.
+    /// What the passes read of all weights, without those of an adapter.
     pub(super) fn weights(&self) -> &[(String, Var)] {
-        self.rounded.as_ref().unwrap_or(&self.parameters)
+        match &self.lora {
+            Some(lora) => &lora.base,
+            None => self.rounded.as_ref().unwrap_or(&self.parameters),
+        }
     }
 }

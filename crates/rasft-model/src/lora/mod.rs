@@ -50,6 +50,12 @@ impl LoraConfig {
         self.alpha / if self.rank_stabilised { rank.sqrt() } else { rank }
     }
 
+    /// Whether the module of this name, whole or from its layer on, carries an adapter.
+    pub(crate) fn adapts(&self, name: &str) -> bool {
+        let last = name.rsplit('.').next().unwrap_or_default();
+        self.targets.iter().any(|target| target == last)
+    }
+
     /// Refuses numbers out of range and modules that do not exist; sorts the targets.
     ///
     /// # Errors
@@ -89,9 +95,8 @@ pub fn lora_shapes(config: &DecoderConfig, lora: &LoraConfig) -> Vec<(String, Ve
     let mut shapes = Vec::new();
     for (name, shape) in parameter_shapes(config) {
         let Some(module) = name.strip_suffix(".weight") else { continue };
-        let last = module.rsplit('.').next().unwrap_or_default();
         if let [rows, columns] = shape[..]
-            && lora.targets.iter().any(|t| t == last)
+            && lora.adapts(module)
         {
             shapes.push((peft_name(module, 'A'), vec![lora.rank, columns]));
             shapes.push((peft_name(module, 'B'), vec![rows, lora.rank]));

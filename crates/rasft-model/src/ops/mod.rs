@@ -24,6 +24,7 @@ mod few_rows;
 mod gemm;
 mod kv;
 mod linear;
+mod low_rank;
 mod microkernel;
 mod operand;
 mod pack;
@@ -60,6 +61,7 @@ pub(crate) mod kernels {
     pub(crate) use super::linear::{
         add_column_sums, add_in_place, affine_into, input_gradient, split_columns, weight_gradient,
     };
+    pub(crate) use super::low_rank::{add_masked_product, add_scaled_product, multiply_in_place, scale_in_place};
     pub(crate) use super::rms_norm::{add_gradients as add_gradients_of_norm, normalise};
     pub(crate) use super::rope::rotate_in_place;
     pub(crate) use super::swiglu::{activate, activate_joint, replace_by_gradients};

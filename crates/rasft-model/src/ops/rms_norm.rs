@@ -68,9 +68,16 @@ pub(crate) fn normalise(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) {
     y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(y, x)| forward(x, weight, eps, y));
 }
 
-/// Adds the gradients of [`normalise`] to `dx` and `dw`.
+/// Adds the gradients of [`normalise`] to `dx` and `dw`, which is empty when nobody wants it.
 pub(crate) fn add_gradients(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32], dw: &mut [f32]) {
     let d = weight.len();
+    if dw.is_empty() {
+        let chunk = (CHUNK / d).max(1) * d;
+        return dx
+            .par_chunks_mut(chunk)
+            .zip(x.par_chunks(chunk).zip(dy.par_chunks(chunk)))
+            .for_each(|(dx, (x, dy))| input_backward(x, weight, eps, dy, dx));
+    }
     let mut partial = vec![0f32; x.len().div_ceil(PARTIAL_ROWS * d) * d];
     dx.par_chunks_mut(PARTIAL_ROWS * d)
         .zip(partial.par_chunks_mut(d))
@@ -106,6 +113,20 @@ multiversion! {
             let pull = sum_of_weighted_products(dy, weight, x) / d as f32 * inverse * inverse;
             for i in 0..d {
                 dw[i] += dy[i] * x[i] * inverse;
+                dx[i] += inverse * (dy[i] * weight[i] - x[i] * pull);
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// [`backward`] without `dw`.
+    fn input_backward(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32]) {
+        let d = weight.len();
+        for ((x, dy), dx) in x.chunks_exact(d).zip(dy.chunks_exact(d)).zip(dx.chunks_exact_mut(d)) {
+            let inverse = inverse_rms(x, eps);
+            let pull = sum_of_weighted_products(dy, weight, x) / d as f32 * inverse * inverse;
+            for i in 0..d {
                 dx[i] += inverse * (dy[i] * weight[i] - x[i] * pull);
             }
         }

@@ -7,6 +7,7 @@ mod gguf;
 mod golden;
 mod gradients;
 mod recorded;
+mod recorded_adapters;
 mod rounded;
 mod support;
 mod text;

@@ -1,10 +1,13 @@
 //! The written-out passes of training against candle's graph, against finite differences, and against themselves.
 
 use candle_core::{Device, Tensor};
-use rasft_model::{Activations, Decoder, LoadOptions, Packed, Pool, Predictions, Recording, Sums};
+use rasft_model::{Activations, Decoder, Dropout, LoadOptions, Packed, Pool, Predictions, Recording, Sums};
 use std::ops::Range;
 
 use crate::support::{FAMILIES, floats, max_diff, tiny_decoder, tokens};
+
+/// That of an adapter which has one, and the places of the three sequences.
+const DROPOUT: (Dropout, [u64; 3]) = (Dropout { seed: 3, step: 5 }, [4, 5, 9]);
 
 /// Three sequences of which most tokens are predicted, and a loss `Σ_n c_n·log p_n + Σ e·logits`.
 pub struct Case {
@@ -26,6 +29,12 @@ impl Case {
         Self { batch, predictions: Predictions { rows, targets }, dlogprobs, dlogits }
     }
 
+    fn record(&self, decoder: &Decoder, activations: Activations, pool: &mut Pool) -> Recording {
+        let (dropout, rows) = DROPOUT;
+        let predictions = self.predictions.clone();
+        decoder.record_with_dropout(&self.batch, predictions, activations, (dropout, &rows), pool).unwrap()
+    }
+
     /// Adds the gradients to `into`.
     fn backward(&self, decoder: &Decoder, recording: Recording, into: (&mut [Vec<f32>], Sums), pool: &mut Pool) {
         let vocab = decoder.config().vocab_size;
@@ -44,7 +53,7 @@ impl Case {
             decoder.parameters().iter().map(|(_, var)| vec![f32::NAN; var.elem_count()]).collect();
         let mut logprobs = Vec::new();
         for _ in 0..2 {
-            let recording = decoder.record(&self.batch, self.predictions.clone(), activations, &mut pool).unwrap();
+            let recording = self.record(decoder, activations, &mut pool);
             logprobs = recording.logprobs().to_vec();
             let into = (sums.as_mut_slice(), Sums::Begin);
             self.backward(decoder, recording, into, &mut pool);
@@ -55,7 +64,9 @@ impl Case {
     /// The same by candle's graph.
     pub fn graph(&self, decoder: &Decoder) -> (Vec<f32>, Vec<Vec<f32>>) {
         let rows = Tensor::new(self.predictions.rows.as_slice(), &Device::Cpu).unwrap();
-        let hidden = decoder.hidden(&self.batch).unwrap().index_select(&rows, 0).unwrap();
+        let (dropout, places) = DROPOUT;
+        let hidden = decoder.hidden_with_dropout(&self.batch, dropout, &places).unwrap();
+        let hidden = hidden.index_select(&rows, 0).unwrap();
         let logprobs = decoder.token_logprobs(&hidden, &self.predictions.targets).unwrap();
         let weighted = |x: &Tensor, by: &[f32]| {
             (x.flatten_all().unwrap() * Tensor::new(by, &Device::Cpu).unwrap()).unwrap().sum_all().unwrap()
@@ -68,8 +79,7 @@ impl Case {
 
     /// The loss, in f64.
     fn value(&self, decoder: &Decoder) -> f64 {
-        let recording =
-            decoder.record(&self.batch, self.predictions.clone(), Activations::Kept, &mut Pool::default()).unwrap();
+        let recording = self.record(decoder, Activations::Kept, &mut Pool::default());
         let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
         let (n, d) = (recording.logprobs().len(), decoder.config().hidden_size);
         let hidden = Tensor::from_slice(recording.hidden(), (n, d), &Device::Cpu).unwrap();
@@ -86,86 +96,87 @@ pub fn on_threads<T: Send>(n: usize, f: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(f)
 }
 
+fn full(family: &str) -> Decoder {
+    tiny_decoder(family, &LoadOptions::trainable())
+}
+
 #[test]
 fn logprobs_have_the_bits_of_the_graph_and_gradients_agree_with_it() {
-    for family in FAMILIES {
-        let decoder = tiny_decoder(family, &LoadOptions::trainable());
-        let case = Case::new(&decoder);
-        let ((logprobs, sums), (expected, grads)) = (case.recorded(&decoder, Activations::Kept), case.graph(&decoder));
-        assert_eq!(bits(&[logprobs]), bits(&[expected]), "{family}");
-        for ((name, _), (sum, grad)) in decoder.parameters().iter().zip(sums.iter().zip(&grads)) {
-            let scale = grad.iter().fold(0f32, |top, g| top.max(g.abs()));
-            assert!(
-                scale > 0.0 && max_diff(sum, grad) <= 1e-5 * scale,
-                "{family} {name}: {}",
-                max_diff(sum, grad) / scale
-            );
-        }
+    FAMILIES.iter().for_each(|family| agrees_with_the_graph(family, &full(family)));
+}
+
+pub fn agrees_with_the_graph(what: &str, decoder: &Decoder) {
+    let case = Case::new(decoder);
+    let ((logprobs, sums), (expected, grads)) = (case.recorded(decoder, Activations::Kept), case.graph(decoder));
+    assert_eq!(bits(&[logprobs]), bits(&[expected]), "{what}");
+    for ((name, _), (sum, grad)) in decoder.parameters().iter().zip(sums.iter().zip(&grads)) {
+        let scale = grad.iter().fold(0f32, |top, g| top.max(g.abs()));
+        let off = max_diff(sum, grad) / scale;
+        assert!(scale > 0.0 && off <= 1e-5, "{what} {name}: {off}");
     }
 }
 
 #[test]
 fn gradients_agree_with_finite_differences() {
+    FAMILIES.iter().for_each(|family| agrees_with_differences(family, &full(family)));
+}
+
+pub fn agrees_with_differences(what: &str, decoder: &Decoder) {
     const STEP: f32 = 2e-3;
-    for family in FAMILIES {
-        let decoder = tiny_decoder(family, &LoadOptions::trainable());
-        let case = Case::new(&decoder);
-        let (_, sums) = case.recorded(&decoder, Activations::Recomputed);
-        for ((name, var), grad) in decoder.parameters().iter().zip(&sums) {
-            let norm = grad.iter().map(|g| g * g).sum::<f32>().sqrt();
-            let before = floats(var.as_tensor());
-            let shifted = |by: f32| {
-                let moved: Vec<f32> = before.iter().zip(grad).map(|(x, g)| x + by * g / norm).collect();
-                var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu).unwrap()).unwrap();
-                case.value(&decoder)
-            };
-            let slope = (shifted(STEP) - shifted(-STEP)) / (2.0 * f64::from(STEP));
-            shifted(0.0);
-            let norm = f64::from(norm);
-            assert!((slope - norm).abs() <= 0.02 * norm + 1e-3, "{family} {name}: slope {slope}, norm {norm}");
-        }
+    let case = Case::new(decoder);
+    let (_, sums) = case.recorded(decoder, Activations::Recomputed);
+    for ((name, var), grad) in decoder.parameters().iter().zip(&sums) {
+        let norm = grad.iter().map(|g| g * g).sum::<f32>().sqrt();
+        let before = floats(var.as_tensor());
+        let shifted = |by: f32| {
+            let moved: Vec<f32> = before.iter().zip(grad).map(|(x, g)| x + by * g / norm).collect();
+            var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu).unwrap()).unwrap();
+            case.value(decoder)
+        };
+        let slope = (shifted(STEP) - shifted(-STEP)) / (2.0 * f64::from(STEP));
+        shifted(0.0);
+        let norm = f64::from(norm);
+        assert!((slope - norm).abs() <= 0.02 * norm + 1e-3, "{what} {name}: slope {slope}, norm {norm}");
     }
 }
 
 #[test]
 fn neither_recomputed_activations_nor_threads_change_a_bit() {
-    for family in FAMILIES {
-        let decoder = tiny_decoder(family, &LoadOptions::trainable());
-        let case = Case::new(&decoder);
-        let (logprobs, sums) = on_threads(1, || case.recorded(&decoder, Activations::Kept));
-        for threads in [1, 2, 3] {
-            for activations in [Activations::Kept, Activations::Recomputed] {
-                let (again, others) = on_threads(threads, || case.recorded(&decoder, activations));
-                assert_eq!(
-                    bits(&[again]),
-                    bits(std::slice::from_ref(&logprobs)),
-                    "{family}, {threads} threads, {activations:?}"
-                );
-                assert!(bits(&others) == bits(&sums), "{family}, {threads} threads, {activations:?}");
-            }
+    FAMILIES.iter().for_each(|family| repeats_to_the_bit(family, &full(family)));
+}
+
+pub fn repeats_to_the_bit(what: &str, decoder: &Decoder) {
+    let case = Case::new(decoder);
+    let (logprobs, sums) = on_threads(1, || case.recorded(decoder, Activations::Kept));
+    for threads in [1, 2, 3] {
+        for activations in [Activations::Kept, Activations::Recomputed] {
+            let (again, others) = on_threads(threads, || case.recorded(decoder, activations));
+            let what = format!("{what}, {threads} threads, {activations:?}");
+            assert_eq!(bits(&[again]), bits(std::slice::from_ref(&logprobs)), "{what}");
+            assert!(bits(&others) == bits(&sums), "{what}");
         }
     }
 }
 
 #[test]
 fn sums_go_on_where_they_are_told_to() {
-    for family in FAMILIES {
-        let decoder = tiny_decoder(family, &LoadOptions::trainable());
-        let case = Case::new(&decoder);
-        let (_, once) = case.recorded(&decoder, Activations::Kept);
-        let mut twice: Vec<Vec<f32>> = once.iter().map(|sum| vec![0.0; sum.len()]).collect();
-        let mut pool = Pool::default();
-        for _ in 0..2 {
-            let recording =
-                decoder.record(&case.batch, case.predictions.clone(), Activations::Kept, &mut pool).unwrap();
-            let into = (twice.as_mut_slice(), Sums::Continue);
-            case.backward(&decoder, recording, into, &mut pool);
-        }
-        for ((name, _), (sum, grad)) in decoder.parameters().iter().zip(twice.iter().zip(&once)) {
-            let scale = grad.iter().fold(0f32, |top, g| top.max(g.abs()));
-            let doubled: Vec<f32> = grad.iter().map(|g| 2.0 * g).collect();
-            assert!(max_diff(sum, &doubled) <= 1e-5 * scale, "{family} {name}");
-        }
+    FAMILIES.iter().for_each(|family| adds_up(family, &full(family)));
+}
+
+pub fn adds_up(what: &str, decoder: &Decoder) {
+    let case = Case::new(decoder);
+    let (_, once) = case.recorded(decoder, Activations::Kept);
+    let mut twice: Vec<Vec<f32>> = once.iter().map(|sum| vec![0.0; sum.len()]).collect();
+    let mut pool = Pool::default();
+    for _ in 0..2 {
+        let recording = case.record(decoder, Activations::Kept, &mut pool);
+        let into = (twice.as_mut_slice(), Sums::Continue);
+        case.backward(decoder, recording, into, &mut pool);
+    }
+    for ((name, _), (sum, grad)) in decoder.parameters().iter().zip(twice.iter().zip(&once)) {
+        let scale = grad.iter().fold(0f32, |top, g| top.max(g.abs()));
+        let doubled: Vec<f32> = grad.iter().map(|g| 2.0 * g).collect();
+        assert!(max_diff(sum, &doubled) <= 1e-5 * scale, "{what} {name}");
     }
 }
 

@@ -1,8 +1,9 @@
 //! Refuses a run that cannot fit into memory before it has begun, warns of one that may not, and says which flag helps.
 
+use super::rounding::first_rounded;
 use crate::Error;
-use rasft_learn::{Activations, MemoryNeed, Passes};
-use rasft_model::WeightsDtype;
+use rasft_learn::{Activations, MemoryNeed, Passes, Scalars};
+use rasft_model::{ModelDir, WeightsDtype};
 use sysinfo::System;
 
 /// Memory that this process may still take: the machine's, or its container's if that is less.
@@ -18,6 +19,13 @@ pub(super) fn available() -> u64 {
 fn room(limit: u64, held: u64) -> u64 {
     // 0 would mean that nobody knows.
     limit.saturating_sub(held).max(1)
+}
+
+/// The weights of a frozen reference, which inference holds in bf16 where that is exact, whatever `--dtype` is.
+pub(super) fn of_reference(dir: &ModelDir) -> Result<Scalars, Error> {
+    let n = dir.config()?.n_parameters() as u64;
+    let whole = dir.gguf().is_some() || dir.adapter().is_some() || first_rounded(dir.weight_files()).is_some();
+    Ok(if whole { Scalars { trained: 0, frozen: n, half: 0 } } else { Scalars { trained: 0, frozen: 0, half: n } })
 }
 
 /// Compares what a run takes with what there is; `available` is 0 where nobody knows. Weights, gradients and moments
@@ -40,10 +48,10 @@ pub(super) fn check(
             Passes::Full(_) => {
                 "--lora RANK trains an adapter without gradients and moments of the whole model; or use a smaller model"
             }
-            Passes::Adapter if dtype == WeightsDtype::F32 => {
+            Passes::Adapter(_) if dtype == WeightsDtype::F32 => {
                 "--dtype bf16 holds the frozen weights in half the memory; or use a smaller model"
             }
-            Passes::Adapter => "use a smaller model",
+            Passes::Adapter(_) => "use a smaller model",
         };
         return Err(Error::runtime(format!(
             "this run does not fit into memory: weights {:.1} GB, gradients {:.1}, moments {:.1}, together {:.1}; {:.1} GB are available\nhint: {hint}",
@@ -54,14 +62,16 @@ pub(super) fn check(
             gb(available)
         )));
     }
-    let hint = match passes {
+    let hint = match passes.activations() {
         _ if need.logits > need.activations => {
             "the divergence from the reference looks at whole distributions, some tokens at a time; an objective without one needs no logits"
         }
-        Passes::Full(Activations::Kept) => {
+        Activations::Kept => {
             "--gradient-checkpointing keeps a fraction of the activations; or lower --micro-batch-tokens (or --micro-batch-size)"
         }
-        _ => "lower --micro-batch-tokens (or --micro-batch-size), or make the mixture with a lower --max-length",
+        Activations::Recomputed => {
+            "lower --micro-batch-tokens (or --micro-batch-size), or make the mixture with a lower --max-length"
+        }
     };
     Ok(Some(format!(
         "memory may run out: weights, gradients and moments take {:.1} GB, activations of a micro-batch of {} tokens up to {:.1} GB{}, {:.1} GB are available\nhint: {hint}",
@@ -80,6 +90,8 @@ pub(super) fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rasft_model::{Decoder, DecoderConfig, LoadOptions};
+    use std::path::Path;
 
     #[test]
     fn the_flag_that_helps_is_named() {
@@ -92,14 +104,35 @@ mod tests {
         assert!(warned(16, recomputed).contains("hint: lower --micro-batch-tokens"));
         assert!(refused(15, kept).to_string().contains("--lora"));
         assert_eq!(refused(15, kept).class(), crate::ErrorClass::Runtime);
-        assert!(refused(10, Passes::Adapter).to_string().contains("--dtype bf16"));
-        let half = check(&need, 10, Passes::Adapter, WeightsDtype::Bf16).unwrap_err().to_string();
+        assert!(refused(10, Passes::Adapter(Activations::Kept)).to_string().contains("--dtype bf16"));
+        assert!(warned(50, Passes::Adapter(Activations::Kept)).contains("--gradient-checkpointing"));
+        assert!(warned(50, Passes::Adapter(Activations::Recomputed)).contains("hint: lower --micro-batch-tokens"));
+        let adapter = Passes::Adapter(Activations::Recomputed);
+        let half = check(&need, 10, adapter, WeightsDtype::Bf16).unwrap_err().to_string();
         assert!(half.contains("smaller model") && !half.contains("--dtype"), "{half}");
         assert_eq!(of(116, kept).unwrap(), None);
         let diverges = MemoryNeed { logits: 1, ..need };
         let warned = check(&diverges, 116, kept, WeightsDtype::F32).unwrap().unwrap();
         assert!(warned.contains("logits of policy and reference"), "{warned}");
         assert_eq!(of(0, kept).unwrap(), None);
+    }
+
+    #[test]
+    fn a_reference_is_held_in_the_type_that_holds_its_values() {
+        let json = serde_json::json!({
+            "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu", "hidden_size": 8,
+            "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 16,
+            "vocab_size": 11, "rms_norm_eps": 1e-6, "max_position_embeddings": 64, "tie_word_embeddings": true
+        });
+        let config = DecoderConfig::from_json(&json, None, Path::new("config.json")).unwrap();
+        let decoder = Decoder::init(&config, 1, &LoadOptions::trainable()).unwrap();
+        let n = config.n_parameters() as u64;
+        for (dtype, frozen, half) in [(WeightsDtype::F32, n, 0), (WeightsDtype::Bf16, 0, n)] {
+            let dir = tempfile::tempdir().unwrap();
+            decoder.save_dir(dir.path(), None, dtype).unwrap();
+            let found = of_reference(&ModelDir::open(dir.path()).unwrap()).unwrap();
+            assert_eq!(found, Scalars { trained: 0, frozen, half }, "{dtype:?}");
+        }
     }
 
     #[test]

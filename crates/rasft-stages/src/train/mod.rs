@@ -34,6 +34,8 @@ const SCHEMA: &str = "checkpoint";
 const VERSION: u32 = 4;
 /// Of the divergence from a reference; raised when its rounding changes, so that other objectives keep their keys.
 const DIVERGENCE_VERSION: u32 = 2;
+/// Of adapters; raised when the rounding of their gradients changes, so that full training keeps its keys.
+const ADAPTER_VERSION: u32 = 2;
 /// The metrics table beside the weights.
 pub const METRICS_FILE: &str = "metrics.parquet";
 
@@ -61,6 +63,9 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     let mut job = Job::new(STAGE, VERSION, params)?;
     if settings.trainer.objective.kl_weight().is_some() {
         job.key.params.insert("divergence_version".into(), DIVERGENCE_VERSION.into());
+    }
+    if settings.lora.is_some() {
+        job.key.params.insert("adapter_version".into(), ADAPTER_VERSION.into());
     }
     let mut mixtures = Vec::new();
     for (i, path) in inputs.mixture.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! Whether bf16 changes the values of weights: what an adapter that learns over rounded ones has to know of its base.
+//! Whether bf16 changes the values of weights: what an adapter that learns over rounded ones has to know of its base, and
+//! whether a reference lies in memory as bf16.
 //!
 //! Files are only looked through until the first value that changes. What cannot be read is passed over: loading refuses it.
 

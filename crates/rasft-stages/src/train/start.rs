@@ -122,26 +122,25 @@ impl Start {
     /// Refuses to begin what does not fit into memory, and warns of what may not.
     pub fn check_memory(&self, tokens: u64, activations: Activations) -> Result<(), Error> {
         let n = self.config.n_parameters() as u64;
-        let of_reference = match &self.reference {
-            Some(reference) => reference.dir().config()?.n_parameters() as u64,
-            None => 0,
-        };
-        let rounds = self.options.dtype == WeightsDtype::Bf16;
-        let (scalars, passes) = match &self.weights {
+        let (trained, passes) = match &self.weights {
             Weights::Adapter(frozen) => {
                 let shapes = rasft_model::lora::lora_shapes(&self.config, &frozen.lora);
                 let trained = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
-                let (base, half) = if rounds { (0, n) } else { (n, 0) };
-                (Scalars { trained, frozen: base + of_reference, half }, Passes::Adapter)
+                (trained, Passes::Adapter(activations))
             }
-            _ => {
-                let half = if rounds { n } else { 0 };
-                (Scalars { trained: n, frozen: of_reference, half }, Passes::Full(activations))
-            }
+            _ => (n, Passes::Full(activations)),
         };
+        let reference = self.reference.as_ref().map(|reference| memory::of_reference(reference.dir())).transpose()?;
+        let none = Scalars { trained: 0, frozen: 0, half: 0 };
+        let mut scalars = Scalars { trained, ..reference.unwrap_or(none) };
+        match (self.options.dtype, passes) {
+            (WeightsDtype::Bf16, _) => scalars.half += n,
+            (WeightsDtype::F32, Passes::Adapter(_)) => scalars.frozen += n,
+            (WeightsDtype::F32, Passes::Full(_)) => {}
+        }
         let mut need = MemoryNeed::of(&self.config, scalars, tokens, passes);
         if self.divergence {
-            need = need.with_divergence(&self.config, passes);
+            need = need.with_divergence(&self.config);
         }
         if self.options.device.is_cpu()
             && let Some(warning) = memory::check(&need, memory::available(), passes, self.options.dtype)?

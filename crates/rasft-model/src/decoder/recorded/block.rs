@@ -5,16 +5,16 @@
 //! y  = x₂ + Wd·(silu(Wg·n₂) ∘ Wu·n₂),                        n₂ = norm(x₂)
 //! ```
 //!
-//! Invariant: the forward pass is the one of [`super::super::block`], kernel for kernel, so its rows have the same bits. The
-//! backward pass adds each weight's gradient to its sum as it is computed. What costs a pass over memory to compute
-//! (norms, the activation) is computed again rather than kept.
+//! Each W is a [`super::map`], with an adapter beside it or not. Invariant: the forward pass is the one of
+//! [`super::super::block`], kernel for kernel, so its rows have the same bits. The backward pass adds each gradient to its
+//! sum as it is computed. What costs a pass over memory to compute (norms, the activation) is computed again rather than
+//! kept.
 
-use super::super::params::{Affine, BlockParams};
 use super::super::place::Place;
 use super::Sums;
+use super::map::{BlockSums, BlockWeights};
 use crate::ops::kernels::{
-    Start, Weight, activate, add_column_sums, add_gradients_of_norm, add_in_place, affine_into, attend,
-    attention_gradients, input_gradient, normalise, replace_by_gradients, weight_gradient,
+    Start, activate, add_gradients_of_norm, add_in_place, attend, attention_gradients, normalise, replace_by_gradients,
 };
 use crate::pool::Pool;
 
@@ -36,14 +36,13 @@ pub(super) struct Inner {
 
 impl Inner {
     /// From `x` (T, D) to everything but the block's result.
-    pub fn forward(place: &Place<'_>, w: &BlockParams<Weight<'_>>, x: &[f32], pool: &mut Pool) -> Self {
-        let (t, config) = (place.n_tokens(), place.config);
-        let (d, ff, eps) = (config.hidden_size, config.intermediate_size, place.eps());
-        let mut normed = pool.take(t * d);
+    pub fn forward(place: &Place<'_>, w: &BlockWeights<'_>, x: &[f32], pool: &mut Pool) -> Self {
+        let eps = place.eps();
+        let mut normed = pool.take(x.len());
         normalise(x, &w.input_norm.widened(), eps, &mut normed);
-        let mut q = project(&normed, &w.q, config.q_dim(), d, pool);
-        let mut k = project(&normed, &w.k, config.kv_dim(), d, pool);
-        let v = project(&normed, &w.v, config.kv_dim(), d, pool);
+        let mut q = w.q.forward(&normed, pool);
+        let mut k = w.k.forward(&normed, pool);
+        let v = w.v.forward(&normed, pool);
         let raw = w.qk_norms.map(|[q_norm, k_norm]| {
             let raw = [pool.copy_of(&q), pool.copy_of(&k)];
             normalise(&raw[0], &q_norm.widened(), eps, &mut q);
@@ -54,35 +53,31 @@ impl Inner {
         place.rotate(&mut k, 1.0);
         let mut mixed = pool.take(q.len());
         attend([&q, &k, &v], place.spans, place.heads(), place.scale(), &mut mixed);
-        let mut x2 = pool.take(t * d);
-        affine_into(&mixed, w.o, None, d, config.q_dim(), &mut x2);
+        let mut x2 = w.o.forward(&mixed, pool);
         add_in_place(&mut x2, x);
         normalise(&x2, &w.post_norm.widened(), eps, &mut normed);
-        let (mut gate, mut up) = (pool.take(t * ff), pool.take(t * ff));
-        affine_into(&normed, w.gate, None, ff, d, &mut gate);
-        affine_into(&normed, w.up, None, ff, d, &mut up);
+        let (gate, up) = (w.gate.forward(&normed, pool), w.up.forward(&normed, pool));
         pool.give([normed]);
         Self { raw, q, k, v, mixed, x2, gate, up }
     }
 
     /// The block's result, (T, D).
-    pub fn output(&self, place: &Place<'_>, w: &BlockParams<Weight<'_>>, pool: &mut Pool) -> Vec<f32> {
-        let (d, ff) = (place.config.hidden_size, place.config.intermediate_size);
-        let (mut act, mut y) = (pool.take(self.gate.len()), pool.take(self.x2.len()));
+    pub fn output(&self, w: &BlockWeights<'_>, pool: &mut Pool) -> Vec<f32> {
+        let mut act = pool.take(self.gate.len());
         activate(&self.gate, &self.up, &mut act);
-        affine_into(&act, w.down, None, d, ff, &mut y);
+        let mut y = w.down.forward(&act, pool);
         add_in_place(&mut y, &self.x2);
         pool.give([act]);
         y
     }
 
-    /// Turns `dy` (T, D), the gradient of the block's result, into the gradient of its input `x`, and adds the weights'
-    /// gradients to `g`.
+    /// Turns `dy` (T, D), the gradient of the block's result, into the gradient of its input `x`, and adds the gradients
+    /// of what trains to `g`.
     pub fn backward(
         mut self,
         place: &Place<'_>,
-        w: &BlockParams<Weight<'_>>,
-        (g, sums): (&mut BlockParams<&mut [f32]>, Sums),
+        w: &BlockWeights<'_>,
+        (g, sums): (&mut BlockSums<'_>, Sums),
         x: &[f32],
         dy: &mut [f32],
         pool: &mut Pool,
@@ -91,23 +86,17 @@ impl Inner {
         let start = sums.start();
         self.feed_forward_gradients(place, w, (&mut *g, start), dy, pool);
         let [dq, dk, dv] = self.attention_gradients(place, w, (&mut *g, start), dy, pool);
-        let (d, eps) = (place.config.hidden_size, place.eps());
         let mut normed = pool.take(x.len());
-        normalise(x, &w.input_norm.widened(), eps, &mut normed);
-        let projections = [(&dq, &mut g.q), (&dk, &mut g.k), (&dv, &mut g.v)];
-        for (dy, Affine { weight, bias }) in projections {
-            weight_gradient(dy, &normed, weight.len() / d, d, weight, start);
-            if let Some(bias) = bias {
-                add_column_sums(dy, bias);
-            }
-        }
+        normalise(x, &w.input_norm.widened(), place.eps(), &mut normed);
+        let q = w.q.add_gradients(&dq, &normed, &mut g.q, start, pool);
+        let k = w.k.add_gradients(&dk, &normed, &mut g.k, start, pool);
+        let v = w.v.add_gradients(&dv, &normed, &mut g.v, start, pool);
         let mut dnormed = normed;
-        for (dy, weight, start) in
-            [(&dq, w.q.weight, Start::Zero), (&dk, w.k.weight, Start::Kept), (&dv, w.v.weight, Start::Kept)]
-        {
-            input_gradient(dy, weight, weight.len() / d, d, &mut dnormed, start);
-        }
-        add_gradients_of_norm(x, &w.input_norm.widened(), eps, &dnormed, dy, g.input_norm);
+        w.q.input_gradient(&dq, q, &mut dnormed, Start::Zero, pool);
+        w.k.input_gradient(&dk, k, &mut dnormed, Start::Kept, pool);
+        w.v.input_gradient(&dv, v, &mut dnormed, Start::Kept, pool);
+        let dw = g.input_norm.as_deref_mut().unwrap_or_default();
+        add_gradients_of_norm(x, &w.input_norm.widened(), place.eps(), &dnormed, dy, dw);
         pool.give([dnormed, dq, dk, dv]);
         self.give_back(pool);
     }
@@ -116,27 +105,27 @@ impl Inner {
     fn feed_forward_gradients(
         &mut self,
         place: &Place<'_>,
-        w: &BlockParams<Weight<'_>>,
-        (g, start): (&mut BlockParams<&mut [f32]>, Start),
+        w: &BlockWeights<'_>,
+        (g, start): (&mut BlockSums<'_>, Start),
         dy: &mut [f32],
         pool: &mut Pool,
     ) {
-        let (d, ff, eps) = (place.config.hidden_size, place.config.intermediate_size, place.eps());
         let mut act = pool.take(self.gate.len());
         activate(&self.gate, &self.up, &mut act);
-        weight_gradient(dy, &act, d, ff, g.down, start);
+        let down = w.down.add_gradients(dy, &act, &mut g.down, start, pool);
         let mut dact = act;
-        input_gradient(dy, w.down, d, ff, &mut dact, Start::Zero);
+        w.down.input_gradient(dy, down, &mut dact, Start::Zero, pool);
         replace_by_gradients(&mut self.gate, &mut self.up, &dact);
         let (dgate, dup) = (&self.gate, &self.up);
         let mut normed = pool.take(self.x2.len());
-        normalise(&self.x2, &w.post_norm.widened(), eps, &mut normed);
-        weight_gradient(dgate, &normed, ff, d, g.gate, start);
-        weight_gradient(dup, &normed, ff, d, g.up, start);
+        normalise(&self.x2, &w.post_norm.widened(), place.eps(), &mut normed);
+        let gate = w.gate.add_gradients(dgate, &normed, &mut g.gate, start, pool);
+        let up = w.up.add_gradients(dup, &normed, &mut g.up, start, pool);
         let mut dnormed = normed;
-        input_gradient(dgate, w.gate, ff, d, &mut dnormed, Start::Zero);
-        input_gradient(dup, w.up, ff, d, &mut dnormed, Start::Kept);
-        add_gradients_of_norm(&self.x2, &w.post_norm.widened(), eps, &dnormed, dy, g.post_norm);
+        w.gate.input_gradient(dgate, gate, &mut dnormed, Start::Zero, pool);
+        w.up.input_gradient(dup, up, &mut dnormed, Start::Kept, pool);
+        let dw = g.post_norm.as_deref_mut().unwrap_or_default();
+        add_gradients_of_norm(&self.x2, &w.post_norm.widened(), place.eps(), &dnormed, dy, dw);
         pool.give([dact, dnormed]);
     }
 
@@ -144,15 +133,14 @@ impl Inner {
     fn attention_gradients(
         &self,
         place: &Place<'_>,
-        w: &BlockParams<Weight<'_>>,
-        (g, start): (&mut BlockParams<&mut [f32]>, Start),
+        w: &BlockWeights<'_>,
+        (g, start): (&mut BlockSums<'_>, Start),
         dy: &[f32],
         pool: &mut Pool,
     ) -> [Vec<f32>; 3] {
-        let (d, q_dim) = (place.config.hidden_size, place.config.q_dim());
-        weight_gradient(dy, &self.mixed, d, q_dim, g.o, start);
+        let o = w.o.add_gradients(dy, &self.mixed, &mut g.o, start, pool);
         let mut dmixed = pool.take(self.mixed.len());
-        input_gradient(dy, w.o, d, q_dim, &mut dmixed, Start::Zero);
+        w.o.input_gradient(dy, o, &mut dmixed, Start::Zero, pool);
         let mut grads = [&self.q, &self.k, &self.v].map(|x| pool.take(x.len()));
         let into = grads.each_mut().map(Vec::as_mut_slice);
         let slices = [&self.q, &self.k, &self.v, &self.mixed, &dmixed].map(Vec::as_slice);
@@ -165,7 +153,8 @@ impl Inner {
             for i in 0..2 {
                 let mut dx = pool.take(raw[i].len());
                 dx.fill(0.0);
-                add_gradients_of_norm(&raw[i], &weights[i].widened(), place.eps(), &grads[i], &mut dx, sums[i]);
+                let dw = sums[i].as_deref_mut().unwrap_or_default();
+                add_gradients_of_norm(&raw[i], &weights[i].widened(), place.eps(), &grads[i], &mut dx, dw);
                 pool.give([std::mem::replace(&mut grads[i], dx)]);
             }
         }
@@ -179,10 +168,4 @@ impl Inner {
             pool.give(raw);
         }
     }
-}
-
-fn project(x: &[f32], map: &Affine<Weight<'_>>, n: usize, k: usize, pool: &mut Pool) -> Vec<f32> {
-    let mut y = pool.take(x.len() / k * n);
-    affine_into(x, map.weight, map.bias.map(Weight::widened).as_deref(), n, k, &mut y);
-    y
 }

@@ -1,19 +1,20 @@
-//! The passes of full training, in f32 or over bf16 weights, written out over the kernels: a forward pass that keeps what
-//! its backward pass needs, and the backward pass, which adds every gradient to a sum of the caller's.
+//! The passes of training, of all weights or of an adapter beside frozen ones, in f32 or over bf16 weights, written out over
+//! the kernels: a forward pass that keeps what its backward pass needs, and the backward pass, which adds every gradient to
+//! a sum of the caller's. What does not train has no sum and costs none.
 //!
 //! It computes what [`Decoder::hidden`], [`Decoder::token_logprobs`] and candle's `backward` compute, which stay the path on
 //! other devices and the oracle in tests: log-probabilities have the same bits, gradients agree to rounding. What it
 //! leaves out is their cost: a graph, zeroed memory for every gradient, and a second copy of all gradients.
 //! Invariants: the bits of gradients depend neither on the number of threads nor on [`Activations`].
-//! Absent on purpose: losses, and gradients of a part of the parameters.
+//! Absent on purpose: losses.
 
-use std::ops::{Deref, Range};
+use std::ops::Range;
 
-use candle_core::{DType, Layout, Storage};
+use candle_core::DType;
 
-use super::params::{ModelParams, misfit};
 use super::{Decoder, Trainable};
 use crate::error::ModelError;
+use crate::lora::{Dropout, Masks};
 use crate::ops::kernels::{
     Start, Vocabulary, Weight, add_embedding_gradient, add_gradients_of_norm, affine_into, cross_entropy,
     cross_entropy_gradients, input_gradient, look_up, normalise, weight_gradient,
@@ -22,8 +23,12 @@ use crate::packed::Packed;
 use crate::pool::Pool;
 
 mod block;
+mod low_rank;
+mod map;
+mod roles;
 
 use block::Inner;
+use roles::{locked, sums as by_role, weights};
 
 /// What a forward pass keeps of each block for the backward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,11 +89,27 @@ pub struct Recording {
     batch: Packed,
     positions: Vec<u32>,
     predictions: Predictions,
+    dropped: Option<Dropped>,
     blocks: Vec<Kept>,
     /// What the final norm makes `hidden` of, (N, D).
     last: Vec<f32>,
     hidden: Vec<f32>,
     logprobs: Vec<f32>,
+}
+
+/// The dropout of one forward pass.
+#[derive(Debug)]
+struct Dropped {
+    p: f64,
+    dropout: Dropout,
+    /// Per sequence its place in the step.
+    rows: Vec<u64>,
+}
+
+impl Dropped {
+    fn masks<'a>(&'a self, batch: &'a Packed) -> Masks<'a> {
+        Masks { p: self.p, dropout: self.dropout, rows: &self.rows, spans: &batch.spans }
+    }
 }
 
 #[derive(Debug)]
@@ -110,15 +131,14 @@ impl Recording {
 }
 
 impl Decoder {
-    /// Whether [`Decoder::record`] works: all weights are trained, no adapter, on the CPU.
+    /// Whether [`Decoder::record`] works: all weights train or an adapter does, on the CPU.
     #[must_use]
     pub fn can_record(&self) -> bool {
         let f32_on_cpu = |var: &candle_core::Var| var.device().is_cpu() && var.dtype() == DType::F32;
-        let trains = self.trainable() == Trainable::Yes && self.lora.is_none();
-        trains && self.parameters.iter().all(|(_, var)| f32_on_cpu(var))
+        self.trainable() == Trainable::Yes && self.parameters.iter().all(|(_, var)| f32_on_cpu(var))
     }
 
-    /// Log-probabilities of the targets, with what [`Decoder::backward`] needs.
+    /// Log-probabilities of the targets, with what [`Decoder::backward`] needs; without the dropout of an adapter.
     ///
     /// # Errors
     /// As [`Decoder::hidden`] and [`Decoder::token_logprobs`]; the decoder is not trainable on the CPU.
@@ -134,7 +154,30 @@ impl Decoder {
     ) -> Result<Recording, ModelError> {
         self.check_whole(batch)?;
         self.check_predictions(batch, &predictions)?;
-        rayon::scope(|_| self.record_here(batch, predictions, activations, pool))
+        rayon::scope(|_| self.record_here(batch, predictions, activations, None, pool))
+    }
+
+    /// [`Decoder::record`] with the adapter's dropout; `rows` names, per sequence of the batch, its place in the step.
+    ///
+    /// # Errors
+    /// As [`Decoder::record`], or there is not one row per sequence.
+    pub fn record_with_dropout(
+        &self,
+        batch: &Packed,
+        predictions: Predictions,
+        activations: Activations,
+        (dropout, rows): (Dropout, &[u64]),
+        pool: &mut Pool,
+    ) -> Result<Recording, ModelError> {
+        self.check_whole(batch)?;
+        self.check_predictions(batch, &predictions)?;
+        let p = self.adapter().map_or(0.0, |lora| lora.dropout);
+        let mut dropped = None;
+        if p > 0.0 {
+            self.check_dropout(batch, rows)?;
+            dropped = Some(Dropped { p, dropout, rows: rows.to_vec() });
+        }
+        rayon::scope(|_| self.record_here(batch, predictions, activations, dropped, pool))
     }
 
     fn record_here(
@@ -142,10 +185,12 @@ impl Decoder {
         batch: &Packed,
         predictions: Predictions,
         activations: Activations,
+        dropped: Option<Dropped>,
         pool: &mut Pool,
     ) -> Result<Recording, ModelError> {
         let locked = locked(self)?;
-        let w = weights(self, &locked)?;
+        let masks = dropped.as_ref().map(|dropped| dropped.masks(batch));
+        let w = weights(self, &locked, masks.as_ref())?;
         let d = self.config.hidden_size;
         let positions = batch.positions();
         let mut x = pool.take(batch.len() * d);
@@ -154,7 +199,7 @@ impl Decoder {
         self.with_place(batch, &positions, |place| {
             for w in &w.blocks {
                 let inner = Inner::forward(place, w, &x, pool);
-                let y = inner.output(place, w, pool);
+                let y = inner.output(w, pool);
                 let inner = match activations {
                     Activations::Kept => Some(inner),
                     Activations::Recomputed => {
@@ -172,7 +217,7 @@ impl Decoder {
         normalise(&last, &w.norm.widened(), self.config.rms_norm_eps as f32, &mut hidden);
         let vocabulary = Vocabulary::Stored(w.head.unwrap_or(w.embedding));
         let logprobs = cross_entropy(&hidden, vocabulary, d, &predictions.targets);
-        Ok(Recording { batch: batch.clone(), positions, predictions, blocks, last, hidden, logprobs })
+        Ok(Recording { batch: batch.clone(), positions, predictions, dropped, blocks, last, hidden, logprobs })
     }
 
     /// Adds the gradient of `L` to `into`, one sum per parameter in the order of [`Decoder::parameters`].
@@ -209,12 +254,14 @@ impl Decoder {
         (into, sums): (&mut [Vec<f32>], Sums),
         pool: &mut Pool,
     ) -> Result<(), ModelError> {
-        let Recording { batch, positions, predictions, blocks, last, hidden, logprobs } = recording;
+        let Recording { batch, positions, predictions, dropped, blocks, last, hidden, logprobs } = recording;
         let locked = locked(self)?;
-        let w = weights(self, &locked)?;
-        let mut g = in_order(self, into.iter_mut().map(Vec::as_mut_slice))?;
+        let masks = dropped.as_ref().map(|dropped| dropped.masks(&batch));
+        let w = weights(self, &locked, masks.as_ref())?;
+        let mut g = by_role(self, into)?;
         let (d, eps) = (self.config.hidden_size, self.config.rms_norm_eps as f32);
-        let (head, head_sum) = (w.head.unwrap_or(w.embedding), g.head.as_deref_mut().unwrap_or(&mut *g.embedding));
+        let head = w.head.unwrap_or(w.embedding);
+        let head_sum = g.head.as_mut().unwrap_or(&mut g.embedding).as_deref_mut().unwrap_or_default();
         let rows = [&hidden, &logprobs, dlogprobs];
         let mut dh = cross_entropy_gradients(rows, head, &predictions.targets, d, head_sum, sums.start());
         if let Some(of_logits) = of_logits {
@@ -225,14 +272,17 @@ impl Decoder {
                 let logits = &mut logits[..rows * v];
                 affine_into(h, head, None, v, d, logits);
                 of_logits(from..from + rows, logits)?;
-                weight_gradient(logits, h, v, d, head_sum, Start::Kept);
+                if !head_sum.is_empty() {
+                    weight_gradient(logits, h, v, d, head_sum, Start::Kept);
+                }
                 input_gradient(logits, head, v, d, dh, Start::Kept);
             }
         }
         let mut dlast = pool.take(last.len());
         dlast.fill(0.0);
-        sums.ready(g.norm);
-        add_gradients_of_norm(&last, &w.norm.widened(), eps, &dh, &mut dlast, g.norm);
+        let dw = g.norm.as_deref_mut().unwrap_or_default();
+        sums.ready(dw);
+        add_gradients_of_norm(&last, &w.norm.widened(), eps, &dh, &mut dlast, dw);
         let mut dx = pool.take(batch.len() * d);
         dx.fill(0.0);
         add_embedding_gradient(&predictions.rows, &dlast, &mut dx); // each row to its place
@@ -245,10 +295,12 @@ impl Decoder {
                 pool.give([x]);
             }
         })?;
-        if g.head.is_some() {
-            sums.ready(g.embedding);
+        if let Some(sum) = g.embedding {
+            if g.head.is_some() {
+                sums.ready(sum);
+            }
+            add_embedding_gradient(&batch.ids, &dx, sum);
         }
-        add_embedding_gradient(&batch.ids, &dx, g.embedding);
         pool.give([dx]);
         Ok(())
     }
@@ -264,29 +316,4 @@ impl Decoder {
         }
         self.check_targets(targets)
     }
-}
-
-/// All weights, locked for reading.
-fn locked(decoder: &Decoder) -> Result<Vec<(impl Deref<Target = Storage>, &Layout)>, ModelError> {
-    if !decoder.can_record() {
-        return Err(ModelError::Request("a recorded pass needs all weights trainable, on the CPU".into()));
-    }
-    Ok(decoder.weights().iter().map(|(_, var)| var.as_tensor().storage_and_layout()).collect())
-}
-
-/// The locked weights by their roles.
-fn weights<'a>(
-    decoder: &Decoder,
-    locked: &'a [(impl Deref<Target = Storage>, &Layout)],
-) -> Result<ModelParams<Weight<'a>>, ModelError> {
-    let weight = |storage: &'a Storage, layout: &Layout| match storage {
-        Storage::Cpu(storage) => Weight::of("recorded pass", storage, layout),
-        _ => candle_core::bail!("recorded pass: expected weights on the CPU"),
-    };
-    let all = locked.iter().map(|(storage, layout)| weight(storage, layout)).collect::<Result<Vec<_>, _>>()?;
-    in_order(decoder, all.into_iter())
-}
-
-fn in_order<T>(decoder: &Decoder, all: impl Iterator<Item = T>) -> Result<ModelParams<T>, ModelError> {
-    ModelParams::in_order(&decoder.config, all).ok_or_else(misfit)
 }
