@@ -33,8 +33,8 @@ check: ## formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
-check-cuda: ## check the build for CUDA, candle's kernels compiled by nvcc (from PyPI, 1.2 GB, where there is none)
-	tests/check-cuda.sh $(abspath $(TARGET_DIR))
+check-cuda: ## check the build for CUDA, candle's kernels compiled by nvcc (from PyPI, 1.2 GB, where there is none; FEATURE=cudnn)
+	tests/check-cuda.sh $(abspath $(TARGET_DIR)) $(FEATURE)
 
 fuzz: ## fuzz the math verifier for ten minutes (SECONDS_CPU=n)
 	crates/rasft-math/fuzz/run.sh $(abspath $(TARGET_DIR))

@@ -189,7 +189,7 @@ pub fn score(outputs: &Outputs) -> String {
         _ => {
             let line = |(name, v): (&String, &Value)| {
                 format!(
-                    "{name}: {} trajectories, weight {:.2}, {} response tokens",
+                    "{name}: {} trajectories, weights add up to {:.2}, {} response tokens",
                     count(v, "trajectories"),
                     number(v, "weight"),
                     count(v, "response_tokens")

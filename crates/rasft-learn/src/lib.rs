@@ -27,7 +27,7 @@ pub use checkpoint::{
 };
 pub use error::LearnError;
 pub use kl::kl_to_reference;
-pub use memory::{MemoryNeed, Passes, Scalars, largest_micro_batch};
+pub use memory::{MemoryNeed, Scalars, largest_micro_batch};
 pub use objectives::{
     Objective, Sequence, SequenceTerms, mean_terms, n_counted, sequence_terms, token_gradients, token_loss,
 };

@@ -36,39 +36,21 @@ pub struct Scalars {
     pub half: u64,
 }
 
-/// What is differentiated by the recorded passes of the CPU, and how; candle's graph, which other devices take, needs more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passes {
-    /// All weights.
-    Full(Activations),
-    /// An adapter.
-    Adapter(Activations),
-}
-
-impl Passes {
-    /// What is kept for the backward pass.
-    pub fn activations(self) -> Activations {
-        match self {
-            Self::Full(activations) | Self::Adapter(activations) => activations,
-        }
-    }
-}
-
 impl MemoryNeed {
     /// Weights, gradients and moments as they are held all the time; activations as the largest micro-batch may keep
     /// them.
     ///
     /// Kept are, per layer and token, two vectors of the hidden size, two of q's, two of k's and two of the MLP's (two
     /// more of q's and k's where those have norms); recomputed, one of the hidden size, and one layer as if kept. An
-    /// adapter keeps nothing of its own.
+    /// adapter keeps nothing of its own. These are the passes of the CPU; candle's graph on other devices keeps more.
     ///
     /// # Shapes
     /// `scalars` of all models in memory; activations of `tokens`.
-    pub fn of(config: &DecoderConfig, scalars: Scalars, tokens: u64, passes: Passes) -> Self {
+    pub fn of(config: &DecoderConfig, scalars: Scalars, tokens: u64, activations: Activations) -> Self {
         let (d, q, kv, ff) = (config.hidden_size, config.q_dim(), config.kv_dim(), config.intermediate_size);
         let norms = if config.qk_norm { q + kv } else { 0 };
         let kept = 2 * (d + q + kv + ff) + norms;
-        let per_token = match passes.activations() {
+        let per_token = match activations {
             Activations::Kept => kept * config.n_layers,
             Activations::Recomputed => d * config.n_layers + kept,
         };
@@ -113,7 +95,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn a_divergence_takes_logits_of_some_predictions() {
+    fn activations_and_logits_are_counted() {
         let json = serde_json::json!({
             "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu", "hidden_size": 32,
             "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48,
@@ -121,13 +103,14 @@ mod tests {
         });
         let config = DecoderConfig::from_json(&json, None, Path::new("config.json")).unwrap();
         let scalars = Scalars { trained: 1, frozen: 0, half: 0 };
-        let of = |tokens, passes| MemoryNeed::of(&config, scalars, tokens, passes).with_divergence(&config);
-        let full = Passes::Full(Activations::Kept);
-        assert_eq!(of(10, full).logits, 4 * 3 * 10 * 61);
-        assert_eq!(of(1000, full).logits, 4 * 3 * 128 * 61);
-        assert_eq!(of(1000, Passes::Adapter(Activations::Kept)), of(1000, full));
-        let without = MemoryNeed::of(&config, scalars, 10, full);
-        assert_eq!(of(10, full).total(), without.total() + 4 * 3 * 10 * 61);
+        let of = |tokens, activations| MemoryNeed::of(&config, scalars, tokens, activations);
+        let (kept, recomputed) = (of(10, Activations::Kept), of(10, Activations::Recomputed));
+        // q as wide as the hidden size, k half of that.
+        assert_eq!(kept.activations, 4 * 10 * 2 * 2 * (32 + 32 + 16 + 48));
+        assert_eq!(recomputed.activations, 4 * 10 * (2 * 32 + 2 * (32 + 32 + 16 + 48)));
+        let long = of(1000, Activations::Kept).with_divergence(&config);
+        assert_eq!([kept.logits, long.logits], [0, 4 * 3 * 128 * 61]);
+        assert_eq!(kept.with_divergence(&config).total(), kept.total() + 4 * 3 * 10 * 61);
     }
 
     #[test]

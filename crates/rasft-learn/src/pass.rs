@@ -29,8 +29,8 @@ impl Pass {
         if !decoder.can_record() {
             return Ok(Self::Graph(forward(decoder, rows, Some(dropout))?));
         }
-        let (dropout, predictions) = ((dropout, rows.places()), rows.predictions.clone());
-        let recording = decoder.record_with_dropout(&rows.packed, predictions, activations, dropout, pool)?;
+        let dropout = Some((dropout, rows.places()));
+        let recording = decoder.record(&rows.packed, rows.predictions.clone(), activations, dropout, pool)?;
         Ok(Self::Recorded(Box::new(recording)))
     }
 

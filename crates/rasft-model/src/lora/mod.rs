@@ -24,6 +24,9 @@ use crate::weights::parameter_shapes;
 /// Modules of a layer that can carry an adapter, in the order of the forward pass.
 pub const MODULES: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
+/// Beyond this an adapter is larger than any weight that it stands beside.
+const MAX_RANK: usize = 1 << 16;
+
 /// Shape and strength of an adapter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraConfig {
@@ -62,8 +65,8 @@ impl LoraConfig {
     /// Says which, and what would do.
     pub fn checked(mut self) -> Result<Self, ModelError> {
         let fail = |detail: String| Err(ModelError::Request(detail));
-        if self.rank == 0 {
-            return fail("the LoRA rank is 0: expected at least 1".into());
+        if !(1..=MAX_RANK).contains(&self.rank) {
+            return fail(format!("the LoRA rank is {}: expected 1 to {MAX_RANK}", self.rank));
         }
         if !(self.alpha > 0.0 && self.alpha.is_finite()) {
             return fail(format!("the LoRA alpha is {}: expected a number above 0", self.alpha));

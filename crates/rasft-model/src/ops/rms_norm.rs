@@ -54,7 +54,7 @@ impl CustomOp2 for RmsNorm {
     fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (dx, dw) = with_slices(OP, [x, weight, &dense(dy)?], |[x, weight, dy]| {
             let (mut dx, mut dw) = (vec![0f32; x.len()], vec![0f32; weight.len()]);
-            add_gradients(x, weight, self.eps, dy, &mut dx, &mut dw);
+            add_gradients(x, weight, self.eps, dy, &mut dx, Some(&mut dw));
             Ok((dx, dw))
         })?;
         let dw = weight.track_op().then(|| Tensor::from_vec(dw, weight.shape(), weight.device())).transpose()?;
@@ -68,16 +68,16 @@ pub(crate) fn normalise(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) {
     y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(y, x)| forward(x, weight, eps, y));
 }
 
-/// Adds the gradients of [`normalise`] to `dx` and `dw`, which is empty when nobody wants it.
-pub(crate) fn add_gradients(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32], dw: &mut [f32]) {
+/// Adds the gradients of [`normalise`] to `dx` and, where it trains, to `dw`.
+pub(crate) fn add_gradients(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32], dw: Option<&mut [f32]>) {
     let d = weight.len();
-    if dw.is_empty() {
+    let Some(dw) = dw else {
         let chunk = (CHUNK / d).max(1) * d;
         return dx
             .par_chunks_mut(chunk)
             .zip(x.par_chunks(chunk).zip(dy.par_chunks(chunk)))
             .for_each(|(dx, (x, dy))| input_backward(x, weight, eps, dy, dx));
-    }
+    };
     let mut partial = vec![0f32; x.len().div_ceil(PARTIAL_ROWS * d) * d];
     dx.par_chunks_mut(PARTIAL_ROWS * d)
         .zip(partial.par_chunks_mut(d))
@@ -130,5 +130,22 @@ multiversion! {
                 dx[i] += inverse * (dy[i] * weight[i] - x[i] * pull);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frozen_weight_leaves_the_bits_of_the_input_gradient() {
+        let wave = |n: usize, by: f32| (0..n).map(|i| (i as f32 * by).sin()).collect::<Vec<f32>>();
+        let (d, rows) = (36, 300);
+        let (x, weight, dy) = (wave(rows * d, 0.7), wave(d, 0.3), wave(rows * d, 0.9));
+        let (mut trained, mut frozen, mut dw) = (wave(rows * d, 0.1), wave(rows * d, 0.1), vec![0.0; d]);
+        add_gradients(&x, &weight, 1e-6, &dy, &mut trained, Some(&mut dw));
+        add_gradients(&x, &weight, 1e-6, &dy, &mut frozen, None);
+        assert!(trained.iter().zip(&frozen).all(|(a, b)| a.to_bits() == b.to_bits()));
+        assert!(dw.iter().all(|dw| *dw != 0.0));
     }
 }

@@ -32,7 +32,7 @@ impl Case {
     fn record(&self, decoder: &Decoder, activations: Activations, pool: &mut Pool) -> Recording {
         let (dropout, rows) = DROPOUT;
         let predictions = self.predictions.clone();
-        decoder.record_with_dropout(&self.batch, predictions, activations, (dropout, &rows), pool).unwrap()
+        decoder.record(&self.batch, predictions, activations, Some((dropout, &rows)), pool).unwrap()
     }
 
     /// Adds the gradients to `into`.
@@ -197,7 +197,7 @@ fn requests_that_do_not_fit_are_refused() {
     let record = |decoder: &Decoder, change: fn(&mut Case)| {
         let mut case = Case::new(decoder);
         change(&mut case);
-        let message = decoder.record(&case.batch, case.predictions, Activations::Kept, &mut Pool::default());
+        let message = decoder.record(&case.batch, case.predictions, Activations::Kept, None, &mut Pool::default());
         message.unwrap_err().to_string()
     };
     assert!(record(&decoder, |c| c.predictions.rows[3] = 188).contains("row 188 predicts, the batch has 188"));
@@ -208,7 +208,7 @@ fn requests_that_do_not_fit_are_refused() {
     assert!(!frozen.can_record());
     assert!(record(&frozen, |_| ()).contains("all weights trainable"));
     let mut pool = Pool::default();
-    let recording = decoder.record(&case.batch, case.predictions.clone(), Activations::Kept, &mut pool).unwrap();
+    let recording = decoder.record(&case.batch, case.predictions.clone(), Activations::Kept, None, &mut pool).unwrap();
     let refused = decoder.backward(recording, &case.dlogprobs, None, (&mut [], Sums::Begin), &mut pool);
     assert!(refused.unwrap_err().to_string().contains("do not fit 174 predictions"));
 }

@@ -83,7 +83,7 @@ fn dropout_belongs_to_its_sequence() {
         let last = batch.len() as u32 - 1;
         let predictions = Predictions { rows: vec![last], targets: vec![11] };
         let (kept, mut pool) = (Activations::Kept, Pool::default());
-        let recording = decoder.record_with_dropout(&batch, predictions, kept, (dropout, places), &mut pool);
+        let recording = decoder.record(&batch, predictions, kept, Some((dropout, places)), &mut pool);
         recording.map(|recording| recording.logprobs()[0].to_bits()).map_err(|e| e.to_string())
     };
     let dropout = Dropout { seed: 1, step: 2 };

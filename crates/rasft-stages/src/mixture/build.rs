@@ -234,8 +234,7 @@ impl<'a> Build<'a> {
         let sources: Vec<&str> = self.rows.iter().map(|r| r.source.as_str()).collect();
         let mut by_source = BTreeMap::new();
         for (source, rows) in group_rows(&sources)? {
-            // Of either sign: advantages of a group cancel.
-            let weight: f64 = rows.iter().map(|&i| self.rows[i].weight.abs()).sum();
+            let weight: f64 = rows.iter().map(|&i| self.rows[i].weight).sum();
             let tokens: usize = rows.iter().map(|&i| self.items[i].response_len()).sum();
             by_source
                 .insert(source, json!({ "trajectories": rows.len(), "weight": weight, "response_tokens": tokens }));

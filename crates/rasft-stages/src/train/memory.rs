@@ -2,7 +2,7 @@
 
 use super::rounding::first_rounded;
 use crate::Error;
-use rasft_learn::{Activations, MemoryNeed, Passes, Scalars};
+use rasft_learn::{Activations, MemoryNeed, Scalars};
 use rasft_model::{ModelDir, WeightsDtype};
 use sysinfo::System;
 
@@ -21,22 +21,26 @@ fn room(limit: u64, held: u64) -> u64 {
     limit.saturating_sub(held).max(1)
 }
 
-/// The weights of a frozen reference, which inference holds in bf16 where that is exact, whatever `--dtype` is.
+/// The weights of a frozen reference, whose matrices inference holds in bf16 where that is exact, whatever `--dtype` is.
 pub(super) fn of_reference(dir: &ModelDir) -> Result<Scalars, Error> {
     let n = dir.config()?.n_parameters() as u64;
-    let whole = dir.gguf().is_some() || dir.adapter().is_some() || first_rounded(dir.weight_files()).is_some();
+    let whole = dir.gguf().is_some() || dir.adapter().is_some() || first_rounded(dir.weight_files(), 2).is_some();
     Ok(if whole { Scalars { trained: 0, frozen: n, half: 0 } } else { Scalars { trained: 0, frozen: 0, half: n } })
+}
+
+/// What decides which flag helps.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    /// An adapter trains, not all weights.
+    pub adapter: bool,
+    pub activations: Activations,
+    pub dtype: WeightsDtype,
 }
 
 /// Compares what a run takes with what there is; `available` is 0 where nobody knows. Weights, gradients and moments
 /// are there all the time, so a run that has no room for them is refused; the activations are those of the largest
 /// micro-batch there can be, so that they may not fit is a warning, which is returned.
-pub(super) fn check(
-    need: &MemoryNeed,
-    available: u64,
-    passes: Passes,
-    dtype: WeightsDtype,
-) -> Result<Option<String>, Error> {
+pub(super) fn check(need: &MemoryNeed, available: u64, run: Run) -> Result<Option<String>, Error> {
     let gb = |bytes: u64| bytes as f64 / 1e9;
     let passing = need.activations + need.logits;
     let fixed = need.total() - passing;
@@ -44,14 +48,14 @@ pub(super) fn check(
         return Ok(None);
     }
     if fixed > available {
-        let hint = match passes {
-            Passes::Full(_) => {
+        let hint = match (run.adapter, run.dtype) {
+            (false, _) => {
                 "--lora RANK trains an adapter without gradients and moments of the whole model; or use a smaller model"
             }
-            Passes::Adapter(_) if dtype == WeightsDtype::F32 => {
+            (true, WeightsDtype::F32) => {
                 "--dtype bf16 holds the frozen weights in half the memory; or use a smaller model"
             }
-            Passes::Adapter(_) => "use a smaller model",
+            (true, WeightsDtype::Bf16) => "use a smaller model",
         };
         return Err(Error::runtime(format!(
             "this run does not fit into memory: weights {:.1} GB, gradients {:.1}, moments {:.1}, together {:.1}; {:.1} GB are available\nhint: {hint}",
@@ -62,7 +66,7 @@ pub(super) fn check(
             gb(available)
         )));
     }
-    let hint = match passes.activations() {
+    let hint = match run.activations {
         _ if need.logits > need.activations => {
             "the divergence from the reference looks at whole distributions, some tokens at a time; an objective without one needs no logits"
         }
@@ -96,24 +100,25 @@ mod tests {
     #[test]
     fn the_flag_that_helps_is_named() {
         let need = MemoryNeed { weights: 4, gradients: 4, moments: 8, activations: 100, logits: 0, tokens: 7 };
-        let (kept, recomputed) = (Passes::Full(Activations::Kept), Passes::Full(Activations::Recomputed));
-        let of = |available, passes| check(&need, available, passes, WeightsDtype::F32);
-        let refused = |available, passes| of(available, passes).unwrap_err();
-        let warned = |available, passes| of(available, passes).unwrap().unwrap();
+        let run = |adapter, activations| Run { adapter, activations, dtype: WeightsDtype::F32 };
+        let (kept, recomputed) = (run(false, Activations::Kept), run(false, Activations::Recomputed));
+        let of = |available, run| check(&need, available, run);
+        let refused = |available, run| of(available, run).unwrap_err();
+        let warned = |available, run| of(available, run).unwrap().unwrap();
         assert!(warned(50, kept).contains("--gradient-checkpointing"));
         assert!(warned(16, recomputed).contains("hint: lower --micro-batch-tokens"));
         assert!(refused(15, kept).to_string().contains("--lora"));
         assert_eq!(refused(15, kept).class(), crate::ErrorClass::Runtime);
-        assert!(refused(10, Passes::Adapter(Activations::Kept)).to_string().contains("--dtype bf16"));
-        assert!(warned(50, Passes::Adapter(Activations::Kept)).contains("--gradient-checkpointing"));
-        assert!(warned(50, Passes::Adapter(Activations::Recomputed)).contains("hint: lower --micro-batch-tokens"));
-        let adapter = Passes::Adapter(Activations::Recomputed);
-        let half = check(&need, 10, adapter, WeightsDtype::Bf16).unwrap_err().to_string();
+        let adapter = run(true, Activations::Kept);
+        assert!(refused(10, adapter).to_string().contains("--dtype bf16"));
+        assert!(warned(50, adapter).contains("--gradient-checkpointing"));
+        let half = refused(10, Run { dtype: WeightsDtype::Bf16, ..adapter }).to_string();
         assert!(half.contains("smaller model") && !half.contains("--dtype"), "{half}");
         assert_eq!(of(116, kept).unwrap(), None);
-        let diverges = MemoryNeed { logits: 1, ..need };
-        let warned = check(&diverges, 116, kept, WeightsDtype::F32).unwrap().unwrap();
-        assert!(warned.contains("logits of policy and reference"), "{warned}");
+        let diverges = |logits| check(&MemoryNeed { logits, ..need }, 116, kept).unwrap().unwrap();
+        let (few, most) = (diverges(1), diverges(101));
+        assert!(few.contains("logits of policy and reference") && few.contains("--gradient-checkpointing"), "{few}");
+        assert!(most.contains("an objective without one") && !most.contains("--gradient-checkpointing"), "{most}");
         assert_eq!(of(0, kept).unwrap(), None);
     }
 

@@ -15,12 +15,12 @@ const BELOW_BF16_OF_F32: u32 = 0xffff;
 /// Bits of a normal f16's fraction that bf16 does not have.
 const BELOW_BF16_OF_F16: u16 = 0x7;
 
-/// The first tensor, in the order of its file, with a value that bf16 does not hold.
-pub(super) fn first_rounded(files: &[PathBuf]) -> Option<String> {
-    files.iter().find_map(|file| in_file(file).ok().flatten())
+/// The first tensor of at least `dims` dimensions, in the order of its file, with a value that bf16 does not hold.
+pub(super) fn first_rounded(files: &[PathBuf], dims: usize) -> Option<String> {
+    files.iter().find_map(|file| in_file(file, dims).ok().flatten())
 }
 
-fn in_file(path: &Path) -> std::io::Result<Option<String>> {
+fn in_file(path: &Path, dims: usize) -> std::io::Result<Option<String>> {
     let mut file = BufReader::with_capacity(BUFFER, File::open(path)?);
     let mut len = [0; 8];
     file.read_exact(&mut len)?;
@@ -31,7 +31,7 @@ fn in_file(path: &Path) -> std::io::Result<Option<String>> {
     let mut head = vec![0; len as usize];
     file.read_exact(&mut head)?;
     let head: serde_json::Map<String, Value> = serde_json::from_slice(&head)?;
-    for (name, tensor) in &head {
+    for (name, tensor) in head.iter().filter(|(_, tensor)| tensor["shape"].as_array().map_or(0, Vec::len) >= dims) {
         let (begin, end) = (tensor["data_offsets"][0].as_u64(), tensor["data_offsets"][1].as_u64());
         let (Some(begin), Some(end)) = (begin, end) else { continue };
         file.seek(SeekFrom::Start(8 + len + begin))?;
@@ -91,8 +91,9 @@ mod tests {
         let half = file("half", "F16", vec![0x01, 0x3c]);
         let half_held = file("half_held", "F16", vec![0x08, 0x3c]);
         let already = file("already", "BF16", vec![0xff, 0x3f]);
-        assert_eq!(first_rounded(&[held.clone(), half_held, already, dir.path().join("none")]), None);
-        assert_eq!(first_rounded(&[held, rounded]).as_deref(), Some("w"));
-        assert_eq!(first_rounded(&[half]).as_deref(), Some("w"));
+        assert_eq!(first_rounded(&[held.clone(), half_held, already, dir.path().join("none")], 1), None);
+        assert_eq!(first_rounded(&[held, rounded.clone()], 1).as_deref(), Some("w"));
+        assert_eq!(first_rounded(&[half], 1).as_deref(), Some("w"));
+        assert_eq!(first_rounded(&[rounded], 2), None);
     }
 }

@@ -9,8 +9,8 @@ use crate::policy::{Policy, parse_device, verify_files};
 use crate::{Ctx, Error};
 use rasft_data::MANIFEST_FILE;
 use rasft_learn::{
-    Activations, AdamW, MemoryNeed, Passes, STATE_FILE, Scalars, TRAINER_FILE, Trainer, TrainerState, load_state,
-    read_place, save_checkpoint, save_merged,
+    Activations, AdamW, MemoryNeed, STATE_FILE, Scalars, TRAINER_FILE, Trainer, TrainerState, load_state, read_place,
+    save_checkpoint, save_merged,
 };
 use rasft_model::{
     Adapter, AdapterFrom, Decoder, DecoderConfig, LoadOptions, LoraConfig, ModelDir, Tokenizer, WeightsDtype,
@@ -122,28 +122,31 @@ impl Start {
     /// Refuses to begin what does not fit into memory, and warns of what may not.
     pub fn check_memory(&self, tokens: u64, activations: Activations) -> Result<(), Error> {
         let n = self.config.n_parameters() as u64;
-        let (trained, passes) = match &self.weights {
+        let (adapter, trained) = match &self.weights {
             Weights::Adapter(frozen) => {
                 let shapes = rasft_model::lora::lora_shapes(&self.config, &frozen.lora);
-                let trained = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
-                (trained, Passes::Adapter(activations))
+                (true, shapes.iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum())
             }
-            _ => (n, Passes::Full(activations)),
+            _ => (false, n),
         };
         let reference = self.reference.as_ref().map(|reference| memory::of_reference(reference.dir())).transpose()?;
         let none = Scalars { trained: 0, frozen: 0, half: 0 };
         let mut scalars = Scalars { trained, ..reference.unwrap_or(none) };
-        match (self.options.dtype, passes) {
+        match (self.options.dtype, adapter) {
             (WeightsDtype::Bf16, _) => scalars.half += n,
-            (WeightsDtype::F32, Passes::Adapter(_)) => scalars.frozen += n,
-            (WeightsDtype::F32, Passes::Full(_)) => {}
+            (WeightsDtype::F32, true) => scalars.frozen += n,
+            (WeightsDtype::F32, false) => {}
         }
-        let mut need = MemoryNeed::of(&self.config, scalars, tokens, passes);
+        let mut need = MemoryNeed::of(&self.config, scalars, tokens, activations);
         if self.divergence {
             need = need.with_divergence(&self.config);
         }
         if self.options.device.is_cpu()
-            && let Some(warning) = memory::check(&need, memory::available(), passes, self.options.dtype)?
+            && let Some(warning) = memory::check(
+                &need,
+                memory::available(),
+                memory::Run { adapter, activations, dtype: self.options.dtype },
+            )?
         {
             tracing::warn!("{warning}");
         }
@@ -188,7 +191,7 @@ impl Start {
         if let Weights::Adapter(frozen) = &self.weights
             && self.options.dtype == WeightsDtype::Bf16
             && !self.merge
-            && let Some(tensor) = super::rounding::first_rounded(frozen.base.weight_files())
+            && let Some(tensor) = super::rounding::first_rounded(frozen.base.weight_files(), 0)
         {
             tracing::warn!(
                 "--dtype bf16 rounds the weights of {} ({tensor} and perhaps more): the adapter learns over the rounded ones, and whoever loads it puts it on those of the file; --merge writes the model that was trained, --dtype f32 trains over the weights as they are",

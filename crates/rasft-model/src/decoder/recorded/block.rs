@@ -95,8 +95,7 @@ impl Inner {
         w.q.input_gradient(&dq, q, &mut dnormed, Start::Zero, pool);
         w.k.input_gradient(&dk, k, &mut dnormed, Start::Kept, pool);
         w.v.input_gradient(&dv, v, &mut dnormed, Start::Kept, pool);
-        let dw = g.input_norm.as_deref_mut().unwrap_or_default();
-        add_gradients_of_norm(x, &w.input_norm.widened(), place.eps(), &dnormed, dy, dw);
+        add_gradients_of_norm(x, &w.input_norm.widened(), place.eps(), &dnormed, dy, g.input_norm.as_deref_mut());
         pool.give([dnormed, dq, dk, dv]);
         self.give_back(pool);
     }
@@ -124,7 +123,7 @@ impl Inner {
         let mut dnormed = normed;
         w.gate.input_gradient(dgate, gate, &mut dnormed, Start::Zero, pool);
         w.up.input_gradient(dup, up, &mut dnormed, Start::Kept, pool);
-        let dw = g.post_norm.as_deref_mut().unwrap_or_default();
+        let dw = g.post_norm.as_deref_mut();
         add_gradients_of_norm(&self.x2, &w.post_norm.widened(), place.eps(), &dnormed, dy, dw);
         pool.give([dact, dnormed]);
     }
@@ -153,7 +152,7 @@ impl Inner {
             for i in 0..2 {
                 let mut dx = pool.take(raw[i].len());
                 dx.fill(0.0);
-                let dw = sums[i].as_deref_mut().unwrap_or_default();
+                let dw = sums[i].as_deref_mut();
                 add_gradients_of_norm(&raw[i], &weights[i].widened(), place.eps(), &grads[i], &mut dx, dw);
                 pool.give([std::mem::replace(&mut grads[i], dx)]);
             }

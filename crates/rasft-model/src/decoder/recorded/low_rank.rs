@@ -42,11 +42,11 @@ impl LowRank<'_> {
 
     /// m (T, K).
     fn mask(&self, len: usize, pool: &mut Pool) -> Option<Vec<f32>> {
-        let mut mask = self.masks.map(|_| pool.take(len));
-        if let (Some(mask), Some(masks)) = (&mut mask, self.masks) {
-            masks.fill(mask, &self.module);
-        }
-        mask
+        self.masks.map(|masks| {
+            let mut mask = pool.take(len);
+            masks.fill(&mut mask, &self.module);
+            mask
+        })
     }
 
     /// u of what dropout leaves of x.

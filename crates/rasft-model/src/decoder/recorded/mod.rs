@@ -138,10 +138,12 @@ impl Decoder {
         self.trainable() == Trainable::Yes && self.parameters.iter().all(|(_, var)| f32_on_cpu(var))
     }
 
-    /// Log-probabilities of the targets, with what [`Decoder::backward`] needs; without the dropout of an adapter.
+    /// Log-probabilities of the targets, with what [`Decoder::backward`] needs. `dropout` is the adapter's, if it has one,
+    /// and names per sequence of the batch its place in the step.
     ///
     /// # Errors
-    /// As [`Decoder::hidden`] and [`Decoder::token_logprobs`]; the decoder is not trainable on the CPU.
+    /// As [`Decoder::hidden`] and [`Decoder::token_logprobs`]; the decoder is not trainable on the CPU; there is not one
+    /// place per sequence.
     ///
     /// # Source
     /// algorithm.md §11.
@@ -150,30 +152,15 @@ impl Decoder {
         batch: &Packed,
         predictions: Predictions,
         activations: Activations,
+        dropout: Option<(Dropout, &[u64])>,
         pool: &mut Pool,
     ) -> Result<Recording, ModelError> {
         self.check_whole(batch)?;
         self.check_predictions(batch, &predictions)?;
-        rayon::scope(|_| self.record_here(batch, predictions, activations, None, pool))
-    }
-
-    /// [`Decoder::record`] with the adapter's dropout; `rows` names, per sequence of the batch, its place in the step.
-    ///
-    /// # Errors
-    /// As [`Decoder::record`], or there is not one row per sequence.
-    pub fn record_with_dropout(
-        &self,
-        batch: &Packed,
-        predictions: Predictions,
-        activations: Activations,
-        (dropout, rows): (Dropout, &[u64]),
-        pool: &mut Pool,
-    ) -> Result<Recording, ModelError> {
-        self.check_whole(batch)?;
-        self.check_predictions(batch, &predictions)?;
-        let p = self.adapter().map_or(0.0, |lora| lora.dropout);
         let mut dropped = None;
-        if p > 0.0 {
+        if let (Some(p), Some((dropout, rows))) =
+            (self.adapter().map(|lora| lora.dropout).filter(|p| *p > 0.0), dropout)
+        {
             self.check_dropout(batch, rows)?;
             dropped = Some(Dropped { p, dropout, rows: rows.to_vec() });
         }
@@ -280,9 +267,10 @@ impl Decoder {
         }
         let mut dlast = pool.take(last.len());
         dlast.fill(0.0);
-        let dw = g.norm.as_deref_mut().unwrap_or_default();
-        sums.ready(dw);
-        add_gradients_of_norm(&last, &w.norm.widened(), eps, &dh, &mut dlast, dw);
+        if let Some(dw) = &mut g.norm {
+            sums.ready(dw);
+        }
+        add_gradients_of_norm(&last, &w.norm.widened(), eps, &dh, &mut dlast, g.norm);
         let mut dx = pool.take(batch.len() * d);
         dx.fill(0.0);
         add_embedding_gradient(&predictions.rows, &dlast, &mut dx); // each row to its place
