@@ -181,8 +181,9 @@ struct PanelBlock(MaybeUninit<[f32; KC * NR]>);
 /// One rectangle of C; `rows` start at a multiple of 8, `columns` at a multiple of 48.
 ///
 /// Few rows read panels that are laid out already (or only to be widened) from front to back, which suits a weight that
-/// comes from memory; so does a lone panel, whose two orders are one but for what is asked for ahead. Otherwise one block of k comes after the other, so that the block of A stays in the second-level
-/// cache and what is laid out here, or by a first tile, serves many rows.
+/// comes from memory; so does a lone panel, whose two orders are one but for what is asked for ahead. Otherwise one block of
+/// k comes after the other, so that the block of A stays in the second-level cache and what is laid out here, or by a first
+/// tile, serves many rows.
 ///
 /// # Safety
 /// The rectangle lies in C and is this caller's alone; A, B and C are as [`check`] asks.
