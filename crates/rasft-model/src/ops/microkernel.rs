@@ -33,6 +33,7 @@ pub(crate) enum Source {
 /// A tile's operands. `a[i, k]` is at `a + i·a_row + k·a_col`, `b[k, 16·v + j]` at `b + k·b_row + v·b_vector + j`,
 /// `c[i, j]` at `c + i·c_row + j`.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only 512-bit tiles ask ahead"))]
 pub(crate) struct Tile {
     pub a: *const f32,
     pub a_row: usize,

@@ -5,6 +5,7 @@
 
 use super::microkernel::MR;
 pub(crate) use super::microkernel::NR;
+#[cfg(target_arch = "x86_64")]
 use super::simd::{Level, level};
 use super::weight::Element;
 use rayon::prelude::*;
@@ -144,18 +145,14 @@ pub(crate) unsafe fn transpose<T: Element>(
     dst: *mut f32,
     stride: usize,
 ) {
-    let (mut full_k, mut full_cols) = (0, 0);
+    #[cfg(not(target_arch = "x86_64"))]
+    let (full_k, full_cols) = (0, 0);
     #[cfg(target_arch = "x86_64")]
-    if level() == Level::Avx512 {
-        (full_k, full_cols) = (k / 16 * 16, cols / 16 * 16);
-        for j in (0..full_cols).step_by(16) {
-            for at in (0..full_k).step_by(16) {
-                // SAFETY: a whole 16 × 16 block inside both matrices, on a CPU with the features.
-                unsafe {
-                    avx512::transpose_16(src.wrapping_add(j * ld + at), ld, dst.wrapping_add(at * stride + j), stride)
-                };
-            }
-        }
+    let (full_k, full_cols) = if level() == Level::Avx512 { (k / 16 * 16, cols / 16 * 16) } else { (0, 0) };
+    #[cfg(target_arch = "x86_64")]
+    for (j, at) in (0..full_cols).step_by(16).flat_map(|j| (0..full_k).step_by(16).map(move |at| (j, at))) {
+        // SAFETY: a whole 16 × 16 block inside both matrices, on a CPU with the features.
+        unsafe { avx512::transpose_16(src.wrapping_add(j * ld + at), ld, dst.wrapping_add(at * stride + j), stride) };
     }
     for j in 0..cols {
         let from = if j < full_cols { full_k } else { 0 };

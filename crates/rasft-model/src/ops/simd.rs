@@ -94,6 +94,8 @@ pub use multiversion;
 /// Asks for memory that will be read soon. What must wait for a page is found out early, and side by side.
 #[inline]
 pub(crate) fn prefetch(values: &[f32]) {
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
     #[cfg(target_arch = "x86_64")]
     for line in values.chunks(LINE_BYTES / size_of::<f32>()) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
