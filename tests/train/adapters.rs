@@ -52,6 +52,16 @@ fn an_adapter_is_a_model_wherever_a_model_is_asked_for() {
     for (a, m) in of_adapter.iter().zip(&of_merged) {
         assert!((a - m).abs() < 1e-5, "{of_adapter:?} {of_merged:?}");
     }
+    let moments = |flags: &[&str]| {
+        let ran = bench
+            .run("rasft-train", &[&["--mixture", &mixture, "--steps", "1", "--objective", "sft"][..], flags].concat());
+        (ran.code, ran.stderr)
+    };
+    let (code, stderr) = moments(&["--model", &adapter, "--continue", &adapter]);
+    assert!(code == 2 && stderr.contains("it is an adapter"), "{stderr}");
+    let lora = ["--lora", "4", "--lora-targets", "q_proj,v_proj,down_proj"];
+    let (code, stderr) = moments(&[&["--model", &model, "--continue", &adapter][..], &lora].concat());
+    assert!(code == 0 && stderr.contains("fresh adapter"), "{stderr}");
     // The next round goes on with the same adapter and its moments.
     let next = ["--model", &adapter, "--continue", &adapter, "--lora", "4"];
     train(&[&next[..], &["--lora-targets", "q_proj,v_proj,down_proj"]].concat());

@@ -39,6 +39,8 @@ fn tensorboard_reads_the_events() {
     let setting = Setting::new(5);
     let events = setting.bench.path("events").display().to_string();
     let checkpoint = setting.run(&["--tensorboard", &events]).path();
+    let again = setting.run(&["--tensorboard", &setting.bench.path("again").display().to_string()]);
+    assert!(again.stderr.contains("the run is cached"), "{}", again.stderr);
     let metrics = rasft_data::DataSet::open(checkpoint.join("metrics.parquet")).expect("metrics");
     let metrics = metrics.read_all::<rasft_types::StepMetrics>().expect("rows");
     let text = run(&python, SCALARS, &[&events]);

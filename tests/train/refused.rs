@@ -30,6 +30,23 @@ fn rows_are_named_by_file_and_row() {
     }
 }
 
+/// No later loss sees what the last step makes of the weights; the first one has a learning rate of 0.
+#[test]
+fn weights_that_are_no_numbers_are_never_published() {
+    let (setting, model) = (Setting::new(2), quickstart_model().display().to_string());
+    for lora in [&[][..], &["--lora", "2"]] {
+        let mut args = with(&setting, "--learning-rate", "1e40");
+        if !lora.is_empty() {
+            args.retain(|arg| *arg != "--from-scratch");
+            args[3] = &model;
+        }
+        let ran = setting.bench.run("rasft-train", &[&args[..], lora].concat());
+        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        assert!(ran.stderr.contains("after step 2") && ran.stderr.contains("is not finite"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("hint: lower --learning-rate"), "{}", ran.stderr);
+    }
+}
+
 #[test]
 fn grpo_asks_for_the_behaviour_policy() {
     let setting = Setting::new(2);

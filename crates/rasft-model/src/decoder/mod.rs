@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use candle_core::{Device, Tensor, Var};
+use rayon::prelude::*;
 
 use crate::cache::{KvCache, Memory};
 use crate::config::DecoderConfig;
@@ -184,6 +185,22 @@ impl Decoder {
     #[must_use]
     pub fn parameters(&self) -> &[(String, Var)] {
         &self.parameters
+    }
+
+    /// The first parameter that holds something that is no number.
+    ///
+    /// # Errors
+    /// Values cannot be copied from their device.
+    pub fn not_finite(&self) -> Result<Option<&str>, ModelError> {
+        for (name, var) in &self.parameters {
+            let here = var.as_detached_tensor().to_device(&Device::Cpu)?;
+            let (storage, layout) = here.storage_and_layout();
+            let values = place::values(&storage, layout)?;
+            if values.par_chunks(1 << 16).any(|chunk| chunk.iter().any(|value| !value.is_finite())) {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     /// Number of scalars in all parameters.

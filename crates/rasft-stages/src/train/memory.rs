@@ -53,9 +53,9 @@ pub(super) fn check(need: &MemoryNeed, available: u64, run: Run) -> Result<Optio
                 "--lora RANK trains an adapter without gradients and moments of the whole model; or use a smaller model"
             }
             (true, WeightsDtype::F32) => {
-                "--dtype bf16 holds the frozen weights in half the memory; or use a smaller model"
+                "a lower --lora RANK; --dtype bf16 holds the frozen weights in half the memory; or use a smaller model"
             }
-            (true, WeightsDtype::Bf16) => "use a smaller model",
+            (true, WeightsDtype::Bf16) => "a lower --lora RANK, or a smaller model",
         };
         return Err(Error::runtime(format!(
             "this run does not fit into memory: weights {:.1} GB, gradients {:.1}, moments {:.1}, together {:.1}; {:.1} GB are available\nhint: {hint}",

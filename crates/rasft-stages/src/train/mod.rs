@@ -82,6 +82,15 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         let kept = Kept::new(kept, key, params.keep_checkpoints);
         Run { ctx, params, settings: &settings, start: &start, rows: &rows, kept: &kept }.go(dir, key)
     })?;
+    if outputs.misses == 0
+        && !ctx.dry_run
+        && let Some(dir) = &params.tensorboard
+    {
+        tracing::warn!(
+            "no events are written to {}: the run is cached, and its metrics are in {METRICS_FILE} beside the weights; --force trains again",
+            dir.display()
+        );
+    }
     if !ctx.dry_run {
         ctx.store.discard_partial(STAGE, &Key::parse(&outputs.key)?)?;
     }
@@ -120,6 +129,7 @@ impl Run<'_> {
             tracing::warn!("{warning}");
         }
         let consumed = self.steps(&mut trainer, &plan, steps, &mut metrics)?;
+        trainer.check_weights()?;
         let place = self.place(&trainer, consumed)?;
         self.start.save(dir, &trainer, &place, self.settings.save_dtype)?;
         product(dir, key, &metrics)
@@ -163,7 +173,10 @@ impl Run<'_> {
             Err(error) => {
                 match keep(trainer) {
                     Ok(()) if done == 0 => {}
-                    Ok(()) => tracing::warn!("the state after step {done} is kept in {}", self.kept.dir().display()),
+                    Ok(()) => tracing::warn!(
+                        "the state after step {done} is kept in {}: the same command goes on from there, with --force it begins again",
+                        self.kept.dir().display()
+                    ),
                     Err(e) => tracing::warn!("the state after step {done} could not be kept: {e}"),
                 }
                 Err(error)
@@ -172,6 +185,7 @@ impl Run<'_> {
     }
 
     fn keep(&self, trainer: &Trainer, metrics: &[StepMetrics], consumed: u64) -> Result<(), Error> {
+        trainer.check_weights()?;
         let place = self.place(trainer, consumed)?;
         self.kept.save(metrics, &|dir| self.start.keep(dir, trainer, &place))
     }

@@ -65,6 +65,7 @@ impl Start {
         if let Some(path) = &inputs.continue_from {
             job.input("continue", &optimizer_hash(ctx, path)?, path);
             warn_of_master(path, settings);
+            check_continued(path, settings, &model, &inputs.model)?;
         }
         let weights = match &settings.lora {
             Some(lora) => adapted(ctx, job, &model, lora)?,
@@ -282,12 +283,32 @@ fn adapted(ctx: &Ctx, job: &mut Job, model: &Policy, lora: &LoraConfig) -> Resul
     Ok(Weights::Adapter(Box::new(Frozen { base: ModelDir::open(path)?, lora })))
 }
 
+/// Moments of an adapter go on with an adapter; that it is the same one is for the user to say.
+fn check_continued(path: &Path, settings: &Settings, model: &Policy, model_path: &Path) -> Result<(), Error> {
+    if !Adapter::is_at(path) {
+        return Ok(());
+    }
+    let path = path.display();
+    if settings.lora.is_none() {
+        return Err(Error::usage(format!(
+            "--continue {path}: it is an adapter\nhint: give --lora and --lora-targets as they were, and --model {path}"
+        )));
+    }
+    if model.dir().adapter().is_none() {
+        let model = model_path.display();
+        tracing::warn!(
+            "--continue {path}: its moments go on with a fresh adapter, because --model {model} is none; --model {path} goes on with the one that was trained"
+        );
+    }
+    Ok(())
+}
+
 /// The hash under which a checkpoint's optimizer enters the key: its manifest's, or that of its files.
 fn optimizer_hash(ctx: &Ctx, path: &Path) -> Result<String, Error> {
     for name in [STATE_FILE, TRAINER_FILE] {
         if !path.join(name).is_file() {
             return Err(Error::bad_input(format!(
-                "--continue {}: there is no {name}\nhint: give a checkpoint directory that rasft-train wrote",
+                "--continue {}: there is no {name}\nhint: give a checkpoint directory that rasft-train wrote, without --merge, which leaves the moments behind",
                 path.display()
             )));
         }
