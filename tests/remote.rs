@@ -307,13 +307,13 @@ fn a_real_server_gives_ids_and_log_probabilities() {
     let mut list = vec!["--problems", &problems, "--model", &model, "--n", "2", "--max-new-tokens", "48"];
     list.extend(["--temperature", "0", "--repetition-penalty", "1"]);
     let own = rows(&bench.ok("rasft-rollout", &list));
-    assert!(served.iter().zip(&own).all(|(served, own)| served.prompt_tokens == own.prompt_tokens));
-    // The server computes on 4-bit weights with 8-bit activations, and in the batches that happen to form: of two tokens
-    // that are all but equally likely it takes now this one, now that.
-    let same: Vec<_> =
-        served.iter().zip(&own).filter(|(served, own)| served.token_ids[0] == own.token_ids[0]).collect();
-    assert!(2 * same.len() > own.len(), "{} of {} first tokens agree", same.len(), own.len());
-    for (served, own) in same {
+    // Asked one request at a time, this server takes another token for one of the four problems: two are all but equally
+    // likely there. Its number then still has to be that of our first token.
+    let tied = served.iter().zip(&own).filter(|(served, own)| served.token_ids[0] != own.token_ids[0]);
+    assert!(tied.count() <= 2, "the first tokens of more than one problem differ");
+    for (served, own) in served.iter().zip(&own) {
+        assert_eq!(served.prompt_tokens, own.prompt_tokens);
+        // The server computes on 4-bit weights with 8-bit activations.
         let apart = (served.token_logprobs[0] - own.token_logprobs[0]).abs();
         assert!(apart < 0.25, "{} and {}", served.token_logprobs[0], own.token_logprobs[0]);
     }
