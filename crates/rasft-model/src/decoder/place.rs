@@ -9,9 +9,12 @@ use crate::ops::kernels::{Heads, rotate_in_place, slice};
 use crate::packed::{Packed, Span};
 
 /// Where the tokens of a batch stand, and the sizes of everything.
+#[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub config: &'a DecoderConfig,
     pub spans: &'a [Span],
+    /// Rows of the batch whose keys each span sees, span by span, where a span's past is in the batch.
+    pub keys: Option<&'a [u32]>,
     pub positions: &'a [u32],
     /// Tables of angles, (P, Dh/2).
     pub cos: &'a [f32],
@@ -51,7 +54,7 @@ impl Decoder {
         let (cos, sin) = self.rope.up_to(batch.spans.iter().map(|s| s.past + s.len).max().unwrap_or(0))?;
         let (cos, sin) = (cos.storage_and_layout(), sin.storage_and_layout());
         let (cos, sin) = (values(&cos.0, cos.1)?, values(&sin.0, sin.1)?);
-        Ok(f(&Place { config: &self.config, spans: &batch.spans, positions, cos, sin }))
+        Ok(f(&Place { config: &self.config, spans: &batch.spans, keys: None, positions, cos, sin }))
     }
 }
 

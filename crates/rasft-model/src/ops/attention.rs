@@ -12,6 +12,7 @@ use super::simd::{exp_and_sum, max_of, multiversion};
 use crate::packed::Span;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
+use std::ops::Range;
 
 const OP: &str = "attention";
 /// Query rows (queries × heads of a group) of one block: many enough to use the matrix product well, few enough that
@@ -134,11 +135,23 @@ pub(crate) fn query_blocks<'a>(
     blocks
 }
 
-/// Causal attention of whole sequences from `[q, k, v]`.
+/// Rows of keys and values that each span sees, where they lie end to end: those of its past, then its own.
+pub(crate) fn key_rows(spans: &[Span]) -> Vec<Range<usize>> {
+    let mut next = 0;
+    let rows = |span: &Span| {
+        let start = next;
+        next += span.past + span.len;
+        start..next
+    };
+    spans.iter().map(rows).collect()
+}
+
+/// Causal attention from `[q, k, v]`, with keys and values as [`key_rows`] has them.
 pub(crate) fn attend([q, k, v]: [&[f32]; 3], spans: &[Span], heads: Heads, scale: f32, out: &mut [f32]) {
+    let keys = key_rows(spans);
     let mut blocks = query_blocks(q, out, spans, heads);
     blocks.par_iter_mut().with_max_len(1).for_each(|(span, block)| {
-        let from = spans[*span].start * heads.kv_row();
+        let from = keys[*span].start * heads.kv_row();
         let ld = heads.kv_row();
         attend_block(block, heads, scale, |g| {
             let at = from + g * heads.dim;

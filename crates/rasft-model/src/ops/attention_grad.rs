@@ -3,12 +3,13 @@
 //! The probabilities are computed again, block of queries by block of queries. A key-value head of a sequence belongs to
 //! one task, which adds up its keys' and values' gradients in the order of the queries.
 
-use super::attention::{Heads, exp_rows, scores};
+use super::attention::{Heads, exp_rows, key_rows, scores};
 use super::gemm::{Left, Right, Start, gemm_here, gemm_new};
 use super::pack::Tasks;
 use super::simd::{multiversion, sum_of_products};
 use crate::packed::Span;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Gradients of q, k and v from `[q, k, v, y, dy]`.
 ///
@@ -20,20 +21,21 @@ pub(crate) fn gradients(slices: [&[f32]; 5], spans: &[Span], heads: Heads, scale
     [dq, dk, dv]
 }
 
-/// [`gradients`] into memory that is there; what it held before does not matter.
+/// [`gradients`] into memory that is there; what it held before does not matter. Keys and values, and their gradients, lie as
+/// [`key_rows`] has them.
 pub(crate) fn gradients_into(slices: [&[f32]; 5], spans: &[Span], heads: Heads, scale: f32, into: [&mut [f32]; 3]) {
     let [mut dq_rest, mut dk_rest, mut dv_rest] = into;
     let mut tasks = Vec::with_capacity(spans.len());
-    for span in spans {
+    for (span, keys) in spans.iter().zip(key_rows(spans)) {
         let mine = [
             split_front(&mut dq_rest, span.len * heads.q_row()),
-            split_front(&mut dk_rest, span.len * heads.kv_row()),
-            split_front(&mut dv_rest, span.len * heads.kv_row()),
+            split_front(&mut dk_rest, keys.len() * heads.kv_row()),
+            split_front(&mut dv_rest, keys.len() * heads.kv_row()),
         ];
-        tasks.push((*span, mine));
+        tasks.push((span.rows(), keys, mine));
     }
-    tasks.into_par_iter().with_max_len(1).for_each(|(span, [dq, dk, dv])| {
-        let rows = Sequence::new(slices, span, heads, scale);
+    tasks.into_par_iter().with_max_len(1).for_each(|(queries, keys, [dq, dk, dv])| {
+        let rows = Sequence::new(slices, queries, keys, heads, scale);
         let groups: Vec<[Vec<f32>; 3]> =
             (0..heads.kv).into_par_iter().with_max_len(1).map(|g| rows.gradients(g)).collect();
         for (g, [q_part, k_part, v_part]) in groups.iter().enumerate() {
@@ -51,51 +53,53 @@ fn split_front<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
     front
 }
 
-/// The rows of one sequence.
+/// The rows of one span.
 struct Sequence<'a> {
     q: &'a [f32],
     k: &'a [f32],
     v: &'a [f32],
     y: &'a [f32],
     dy: &'a [f32],
-    len: usize,
+    /// Positions of the queries; keys begin at 0.
+    queries: Range<usize>,
     heads: Heads,
     scale: f32,
 }
 
 impl<'a> Sequence<'a> {
-    fn new([q, k, v, y, dy]: [&'a [f32]; 5], span: Span, heads: Heads, scale: f32) -> Self {
-        let of = |x: &'a [f32], row: usize| &x[span.start * row..(span.start + span.len) * row];
-        let (wide, narrow) = (heads.q_row(), heads.kv_row());
-        Self {
-            q: of(q, wide),
-            k: of(k, narrow),
-            v: of(v, narrow),
-            y: of(y, wide),
-            dy: of(dy, wide),
-            len: span.len,
-            heads,
-            scale,
-        }
+    fn new(
+        [q, k, v, y, dy]: [&'a [f32]; 5],
+        queries: Range<usize>,
+        keys: Range<usize>,
+        heads: Heads,
+        scale: f32,
+    ) -> Self {
+        let of_queries = |x: &'a [f32]| &x[queries.start * heads.q_row()..queries.end * heads.q_row()];
+        let of_keys = |x: &'a [f32]| &x[keys.start * heads.kv_row()..keys.end * heads.kv_row()];
+        let [q, y, dy] = [q, y, dy].map(of_queries);
+        let [k, v] = [k, v].map(of_keys);
+        Self { q, k, v, y, dy, queries: keys.len() - queries.len()..keys.len(), heads, scale }
     }
 
     /// `(dq, dk, dv)` of key-value head g and its group of query heads.
     fn gradients(&self, g: usize) -> [Vec<f32>; 3] {
         let dh = self.heads.dim;
-        let mut dq = Vec::with_capacity(self.len * self.heads.group() * dh);
-        let (mut dk, mut dv) = (vec![0f32; self.len * dh], vec![0f32; self.len * dh]);
+        let Range { start, end } = self.queries;
+        let mut dq = Vec::with_capacity(self.queries.len() * self.heads.group() * dh);
+        let (mut dk, mut dv) = (vec![0f32; end * dh], vec![0f32; end * dh]);
         let per_block = self.heads.queries_per_block();
-        for first in (0..self.len).step_by(per_block) {
-            let queries = first..(first + per_block).min(self.len);
+        for first in (start..end).step_by(per_block) {
+            let queries = first..(first + per_block).min(end);
             dq.extend(self.block(g, queries, &mut dk, &mut dv));
         }
         [dq, dk, dv]
     }
 
     /// Adds what one block of queries contributes to `dk` and `dv`, and returns its `dq`.
-    fn block(&self, g: usize, queries: std::ops::Range<usize>, dk: &mut [f32], dv: &mut [f32]) -> Vec<f32> {
+    fn block(&self, g: usize, queries: Range<usize>, dk: &mut [f32], dv: &mut [f32]) -> Vec<f32> {
         let (dh, group, ld) = (self.heads.dim, self.heads.group(), self.heads.kv_row());
-        let wide = queries.start * self.heads.q_row()..queries.end * self.heads.q_row();
+        let row = |position: usize| (position - self.queries.start) * self.heads.q_row();
+        let wide = row(queries.start)..row(queries.end);
         let (rows, n) = (queries.len() * group, queries.end);
         let q = self.heads.gather(&self.q[wide.clone()], g, self.scale);
         let y = self.heads.gather(&self.y[wide.clone()], g, 1.0);

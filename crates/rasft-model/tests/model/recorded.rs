@@ -6,10 +6,11 @@ use std::ops::Range;
 
 use crate::support::{FAMILIES, floats, max_diff, tiny_decoder, tokens};
 
-/// That of an adapter which has one, and the places of the three sequences.
-const DROPOUT: (Dropout, [u64; 3]) = (Dropout { seed: 3, step: 5 }, [4, 5, 9]);
+/// That of an adapter which has one, and the places of the five sequences.
+const DROPOUT: (Dropout, [u64; 5]) = (Dropout { seed: 3, step: 5 }, [4, 5, 9, 10, 12]);
 
-/// Three sequences of which most tokens are predicted, and a loss `Σ_n c_n·log p_n + Σ e·logits`.
+/// Five sequences of which most tokens are predicted, and a loss `Σ_n c_n·log p_n + Σ e·logits`. The first begins as the
+/// fourth does, and both as the fifth.
 pub struct Case {
     pub batch: Packed,
     predictions: Predictions,
@@ -20,9 +21,12 @@ pub struct Case {
 impl Case {
     pub fn new(decoder: &Decoder) -> Self {
         let vocab = decoder.config().vocab_size;
-        let sequences = [tokens(153, vocab, 1), tokens(1, vocab, 2), tokens(34, vocab, 3)];
+        let first = tokens(153, vocab, 1);
+        let like_first = |n, more| [&first[..n], &tokens(more, vocab, 4)].concat();
+        let sequences =
+            [first.clone(), tokens(1, vocab, 2), tokens(34, vocab, 3), like_first(107, 16), like_first(70, 5)];
         let batch = Packed::from_sequences(&sequences);
-        let rows: Vec<u32> = (5..152).chain(160..187).collect();
+        let rows: Vec<u32> = (5..152).chain(160..187).chain(250..310).chain(311..385).collect();
         let targets: Vec<u32> = rows.iter().map(|row| batch.ids[*row as usize + 1]).collect();
         let wave = |n: usize, by: f32| (0..n).map(|i| (i as f32 * by).sin() / 50.0).collect::<Vec<f32>>();
         let (dlogprobs, dlogits) = (wave(rows.len(), 0.9), wave(rows.len() * vocab, 0.37));
@@ -200,9 +204,9 @@ fn requests_that_do_not_fit_are_refused() {
         let message = decoder.record(&case.batch, case.predictions, Activations::Kept, None, &mut Pool::default());
         message.unwrap_err().to_string()
     };
-    assert!(record(&decoder, |c| c.predictions.rows[3] = 188).contains("row 188 predicts, the batch has 188"));
+    assert!(record(&decoder, |c| c.predictions.rows[3] = 386).contains("row 386 predicts, the batch has 386"));
     assert!(record(&decoder, |c| c.predictions.targets[3] = 97).contains("target 97"));
-    assert!(record(&decoder, |c| c.predictions.targets.truncate(173)).contains("174 rows predict 173 targets"));
+    assert!(record(&decoder, |c| c.predictions.targets.truncate(307)).contains("308 rows predict 307 targets"));
     assert!(record(&decoder, |c| c.batch.spans[1].past = 1).contains("1 cached tokens"));
     let frozen = tiny_decoder("llama", &LoadOptions::default());
     assert!(!frozen.can_record());
@@ -210,5 +214,5 @@ fn requests_that_do_not_fit_are_refused() {
     let mut pool = Pool::default();
     let recording = decoder.record(&case.batch, case.predictions.clone(), Activations::Kept, None, &mut pool).unwrap();
     let refused = decoder.backward(recording, &case.dlogprobs, None, (&mut [], Sums::Begin), &mut pool);
-    assert!(refused.unwrap_err().to_string().contains("do not fit 174 predictions"));
+    assert!(refused.unwrap_err().to_string().contains("do not fit 308 predictions"));
 }

@@ -31,7 +31,7 @@ use watch::Watch;
 const STAGE: &str = "train";
 /// What its result is called in manifests.
 const SCHEMA: &str = "checkpoint";
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// Of the divergence from a reference; raised when its rounding changes, so that other objectives keep their keys.
 const DIVERGENCE_VERSION: u32 = 2;
 /// Of adapters; raised when the rounding of their gradients changes, so that full training keeps its keys.

@@ -14,7 +14,8 @@ use super::super::place::Place;
 use super::Sums;
 use super::map::{BlockSums, BlockWeights};
 use crate::ops::kernels::{
-    Start, activate, add_gradients_of_norm, add_in_place, attend, attention_gradients, normalise, replace_by_gradients,
+    Start, Weight, activate, add_embedding_gradient, add_gradients_of_norm, add_in_place, attend, attention_gradients,
+    look_up, normalise, replace_by_gradients,
 };
 use crate::pool::Pool;
 
@@ -52,7 +53,12 @@ impl Inner {
         place.rotate(&mut q, 1.0);
         place.rotate(&mut k, 1.0);
         let mut mixed = pool.take(q.len());
-        attend([&q, &k, &v], place.spans, place.heads(), place.scale(), &mut mixed);
+        let seen = seen(place, [&k, &v], pool);
+        let [keys, values] = seen.as_ref().map_or([&k, &v], |[keys, values]| [keys, values]);
+        attend([&q, keys, values], place.spans, place.heads(), place.scale(), &mut mixed);
+        if let Some(seen) = seen {
+            pool.brief().give(seen);
+        }
         let mut x2 = w.o.forward(&mixed, pool);
         add_in_place(&mut x2, x);
         normalise(&x2, &w.post_norm.widened(), eps, &mut normed);
@@ -141,9 +147,7 @@ impl Inner {
         let mut dmixed = pool.take(self.mixed.len());
         w.o.input_gradient(dy, o, &mut dmixed, Start::Zero, pool);
         let mut grads = [&self.q, &self.k, &self.v].map(|x| pool.take(x.len()));
-        let into = grads.each_mut().map(Vec::as_mut_slice);
-        let slices = [&self.q, &self.k, &self.v, &self.mixed, &dmixed].map(Vec::as_slice);
-        attention_gradients(slices, place.spans, place.heads(), place.scale(), into);
+        self.gradients_of_attention(place, &dmixed, &mut grads, pool);
         pool.give([dmixed]);
         for dx in &mut grads[..2] {
             place.rotate(dx, -1.0);
@@ -160,6 +164,28 @@ impl Inner {
         grads
     }
 
+    /// Gradients of rotated queries and keys, and of values, from `dmixed`.
+    fn gradients_of_attention(&self, place: &Place<'_>, dmixed: &[f32], grads: &mut [Vec<f32>; 3], pool: &mut Pool) {
+        let gradients = |[k, v]: [&[f32]; 2], into: [&mut [f32]; 3]| {
+            let slices = [&self.q, k, v, &self.mixed, dmixed];
+            attention_gradients(slices, place.spans, place.heads(), place.scale(), into);
+        };
+        let Some(seen) = seen(place, [&self.k, &self.v], pool) else {
+            gradients([&self.k, &self.v], grads.each_mut().map(Vec::as_mut_slice));
+            return;
+        };
+        let [dq, dk, dv] = grads;
+        let mut dseen = seen.each_ref().map(|x| pool.brief().take(x.len()));
+        let [dkeys, dvalues] = &mut dseen;
+        gradients(seen.each_ref().map(Vec::as_slice), [dq, dkeys, dvalues]);
+        for (of_rows, of_seen) in [dk, dv].into_iter().zip(&dseen) {
+            of_rows.fill(0.0);
+            add_embedding_gradient(place.keys.unwrap_or_default(), of_seen, of_rows);
+        }
+        pool.brief().give(seen);
+        pool.brief().give(dseen);
+    }
+
     /// Returns all buffers.
     pub fn give_back(self, pool: &mut Pool) {
         pool.give([self.q, self.k, self.v, self.mixed, self.x2, self.gate, self.up]);
@@ -167,4 +193,14 @@ impl Inner {
             pool.give(raw);
         }
     }
+}
+
+/// Keys and values as the spans see them, end to end; none where they lie so already.
+fn seen(place: &Place<'_>, of_rows: [&[f32]; 2], pool: &mut Pool) -> Option<[Vec<f32>; 2]> {
+    let keys = place.keys?;
+    Some(of_rows.map(|of_rows| {
+        let mut seen = pool.brief().take(keys.len() * place.heads().kv_row());
+        look_up(Weight::F32(of_rows), keys, &mut seen);
+        seen
+    }))
 }

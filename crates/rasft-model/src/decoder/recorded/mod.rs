@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use candle_core::DType;
 
+use super::place::Place;
 use super::{Decoder, Trainable};
 use crate::error::ModelError;
 use crate::lora::{Dropout, Masks};
@@ -25,9 +26,11 @@ use crate::pool::Pool;
 mod block;
 mod low_rank;
 mod map;
+mod prefixes;
 mod roles;
 
 use block::Inner;
+use prefixes::Prefixes;
 use roles::{locked, sums as by_role, weights};
 
 /// What a forward pass keeps of each block for the backward pass.
@@ -86,8 +89,8 @@ pub struct Predictions {
 /// A forward pass that can be differentiated once.
 #[derive(Debug)]
 pub struct Recording {
-    batch: Packed,
-    positions: Vec<u32>,
+    computed: Prefixes,
+    /// With rows of `computed`.
     predictions: Predictions,
     dropped: Option<Dropped>,
     blocks: Vec<Kept>,
@@ -179,11 +182,15 @@ impl Decoder {
         let masks = dropped.as_ref().map(|dropped| dropped.masks(batch));
         let w = weights(self, &locked, masks.as_ref())?;
         let d = self.config.hidden_size;
-        let positions = batch.positions();
-        let mut x = pool.take(batch.len() * d);
-        look_up(w.embedding, &batch.ids, &mut x);
+        // Dropout draws for every sequence by itself.
+        let computed = if dropped.is_some() { Prefixes::apart(batch) } else { Prefixes::of(batch) };
+        let Predictions { rows, targets } = predictions;
+        let rows = rows.iter().map(|row| computed.row_of[*row as usize]).collect();
+        let predictions = Predictions { rows, targets };
+        let mut x = pool.take(computed.rows.len() * d);
+        look_up(w.embedding, &computed.rows.ids, &mut x);
         let mut blocks = Vec::with_capacity(w.blocks.len());
-        self.with_place(batch, &positions, |place| {
+        self.with_computed(&computed, |place| {
             for w in &w.blocks {
                 let inner = Inner::forward(place, w, &x, pool);
                 let y = inner.output(w, pool);
@@ -204,7 +211,7 @@ impl Decoder {
         normalise(&last, &w.norm.widened(), self.config.rms_norm_eps as f32, &mut hidden);
         let vocabulary = Vocabulary::Stored(w.head.unwrap_or(w.embedding));
         let logprobs = cross_entropy(&hidden, vocabulary, d, &predictions.targets);
-        Ok(Recording { batch: batch.clone(), positions, predictions, dropped, blocks, last, hidden, logprobs })
+        Ok(Recording { computed, predictions, dropped, blocks, last, hidden, logprobs })
     }
 
     /// Adds the gradient of `L` to `into`, one sum per parameter in the order of [`Decoder::parameters`].
@@ -241,9 +248,9 @@ impl Decoder {
         (into, sums): (&mut [Vec<f32>], Sums),
         pool: &mut Pool,
     ) -> Result<(), ModelError> {
-        let Recording { batch, positions, predictions, dropped, blocks, last, hidden, logprobs } = recording;
+        let Recording { computed, predictions, dropped, blocks, last, hidden, logprobs } = recording;
         let locked = locked(self)?;
-        let masks = dropped.as_ref().map(|dropped| dropped.masks(&batch));
+        let masks = dropped.as_ref().map(|dropped| dropped.masks(&computed.rows));
         let w = weights(self, &locked, masks.as_ref())?;
         let mut g = by_role(self, into)?;
         let (d, eps) = (self.config.hidden_size, self.config.rms_norm_eps as f32);
@@ -271,11 +278,11 @@ impl Decoder {
             sums.ready(dw);
         }
         add_gradients_of_norm(&last, &w.norm.widened(), eps, &dh, &mut dlast, g.norm);
-        let mut dx = pool.take(batch.len() * d);
+        let mut dx = pool.take(computed.rows.len() * d);
         dx.fill(0.0);
         add_embedding_gradient(&predictions.rows, &dlast, &mut dx); // each row to its place
         pool.give([dlast, last, hidden]);
-        self.with_place(&batch, &positions, |place| {
+        self.with_computed(&computed, |place| {
             let layers = w.blocks.iter().zip(&mut g.blocks).zip(blocks);
             for ((w, g), Kept { x, inner }) in layers.rev() {
                 let inner = inner.unwrap_or_else(|| Inner::forward(place, w, &x, pool));
@@ -287,10 +294,15 @@ impl Decoder {
             if g.head.is_some() {
                 sums.ready(sum);
             }
-            add_embedding_gradient(&batch.ids, &dx, sum);
+            add_embedding_gradient(&computed.rows.ids, &dx, sum);
         }
         pool.give([dx]);
         Ok(())
+    }
+
+    fn with_computed<T>(&self, computed: &Prefixes, f: impl FnOnce(&Place<'_>) -> T) -> Result<T, ModelError> {
+        let (rows, keys) = (&computed.rows, computed.keys.as_deref());
+        self.with_place(rows, &rows.positions(), |place| f(&Place { keys, ..*place }))
     }
 
     fn check_predictions(&self, batch: &Packed, predictions: &Predictions) -> Result<(), ModelError> {
