@@ -2,7 +2,8 @@
 """RASFT steps, ours against PyTorch: tokens per second, peak memory, and whether the losses agree.
 
 Both sides of a comparison take the same optimizer step (policy, AdamW, clipping, f32) over the same rows of GSM8K in
-lockstep, one step each in turn, so that slow spells of the machine hit both; the first step is a warm-up. Peaks are per
+lockstep, one step each in turn, so that slow spells of the machine hit both; the first step is a warm-up. Rows are one
+solution a problem, the expert's, or those of a mixture, four of each problem, whose prompt ours computes once. Peaks are per
 process. CPU time is reported beside wall time: on a shared machine it says which part of a figure is the neighbours'. See
 run.sh for how this is called.
 """
@@ -59,40 +60,49 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ours", required=True, help="the example train_steps")
     parser.add_argument("--model", required=True, help="a Hugging Face directory")
-    parser.add_argument("--rows", required=True, help="rows with ref_logprob")
+    parser.add_argument("--experts", required=True, help="rows with ref_logprob, one a problem")
+    parser.add_argument("--mixture", required=True, help="rows with ref_logprob, several a problem")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sizes", type=int, nargs="*", default=[2, 8])
     args = parser.parse_args()
     agree = True
     for size in args.sizes:
-        tail = [args.model, args.rows, str(size), str(args.threads)]
-        ours = [args.ours, "train", *tail]
-        peer = [sys.executable, "benches/train/peer.py", *tail]
-        print(f"\nmicro-batch {size}, {args.threads} threads")
-        print("| | tokens/s, all tokens | CPU s per 1,000 tokens | peak memory, GB |\n| --- | --- | --- | --- |")
-        first = [("ours", ours), ("PyTorch", [*peer, "reference"])]
-        second = [("ours", ours), ("PyTorch, reference stored", [*peer, "stored"])]
-        third = [("ours", ours), ("ours, `--gradient-checkpointing`", [*ours, "recompute"])]
-        runs = [in_lockstep(first, STEPS[size])]
-        runs += [in_lockstep(sides, FEWER_STEPS[size]) for sides in (second, third)]
-        for side in runs[0] + runs[1][1:] + runs[2][1:]:
-            print(f"| {side.name} | {spread(side.rates(), '.0f')} | {spread(side.cpu(), '.2f')} | {side.peak() / 1e9:.2f} |")
-        for mine, other in runs:
-            ratios = [a / b for a, b in zip(mine.rates(), other.rates())]
-            memory = mine.peak() / other.peak()
-            print(f"ours over {other.name}: speed {spread(ratios, '.2f')}, memory {memory:.2f}")
-        mine, torch = runs[0]
-        for name, part in ((f"first {FIRST}", slice(0, FIRST)), ("later ones", slice(FIRST, None))):
-            rates = torch.rates()[part]
-            ratios = [a / b for a, b in zip(mine.rates()[part], rates)]
-            print(f"the {name} of these: ours over PyTorch {spread(ratios, '.2f')}, PyTorch {spread(rates, '.0f')} tokens/s")
-        expected = [step["loss"] for step in runs[0][0].steps[:3]]
-        for side in (side for run in runs for side in run):
-            worst = max(abs(a - step["loss"]) for a, step in zip(expected, side.steps))
-            agree &= worst <= SAME
-            print(f"losses of the first three steps, {side.name}: largest difference {worst:.1e}", flush=True)
+        agree &= compare(args, "one solution a problem", args.experts, size, others=True)
+        agree &= compare(args, "a mixture, four solutions a problem", args.mixture, size, others=False)
     if not agree:
         sys.exit(f"losses differ by more than {SAME}")
+
+
+def compare(args, what, rows, size, others):
+    """Prints ours against PyTorch and, if asked, against others; returns whether losses agree."""
+    tail = [args.model, rows, str(size), str(args.threads)]
+    ours = [args.ours, "train", *tail]
+    peer = [sys.executable, "benches/train/peer.py", *tail]
+    print(f"\nmicro-batch {size}, {args.threads} threads, {what}")
+    print("| | tokens/s, all tokens | CPU s per 1,000 tokens | peak memory, GB |\n| --- | --- | --- | --- |")
+    runs = [in_lockstep([("ours", ours), ("PyTorch", [*peer, "reference"])], STEPS[size])]
+    if others:
+        second = [("ours", ours), ("PyTorch, reference stored", [*peer, "stored"])]
+        third = [("ours", ours), ("ours, `--gradient-checkpointing`", [*ours, "recompute"])]
+        runs += [in_lockstep(sides, FEWER_STEPS[size]) for sides in (second, third)]
+    for side in runs[0] + [sides[1] for sides in runs[1:]]:
+        print(f"| {side.name} | {spread(side.rates(), '.0f')} | {spread(side.cpu(), '.2f')} | {side.peak() / 1e9:.2f} |")
+    for mine, other in runs:
+        ratios = [a / b for a, b in zip(mine.rates(), other.rates())]
+        memory = mine.peak() / other.peak()
+        print(f"ours over {other.name}: speed {spread(ratios, '.2f')}, memory {memory:.2f}")
+    mine, torch = runs[0]
+    for name, part in ((f"first {FIRST}", slice(0, FIRST)), ("later ones", slice(FIRST, None))):
+        rates = torch.rates()[part]
+        ratios = [a / b for a, b in zip(mine.rates()[part], rates)]
+        print(f"the {name} of these: ours over PyTorch {spread(ratios, '.2f')}, PyTorch {spread(rates, '.0f')} tokens/s")
+    expected = [step["loss"] for step in mine.steps[:3]]
+    agree = True
+    for side in (side for run in runs for side in run):
+        worst = max(abs(a - step["loss"]) for a, step in zip(expected, side.steps))
+        agree &= worst <= SAME
+        print(f"losses of the first three steps, {side.name}: largest difference {worst:.1e}", flush=True)
+    return agree
 
 
 def in_lockstep(sides, steps):

@@ -20,6 +20,11 @@ if [ ! -f "$VENV/ready" ]; then
     touch "$VENV/ready"
 fi
 OURS=$TARGET/debug/examples/train_steps
-"$VENV/bin/python" benches/train/rows.py "$MODEL" "$DATA" 64 "$WORK/rows.jsonl"
-"$OURS" score "$MODEL" "$WORK/rows.jsonl" "$WORK/scored.jsonl"
-exec "$VENV/bin/python" benches/train/bench.py --ours "$OURS" --model "$MODEL" --rows "$WORK/scored.jsonl" "$@"
+rows() {
+    "$VENV/bin/python" benches/train/rows.py "$MODEL" "$DATA" 64 "$1" "$WORK/rows.jsonl"
+    "$OURS" score "$MODEL" "$WORK/rows.jsonl" "$2"
+}
+rows 1 "$WORK/experts.jsonl"
+rows 4 "$WORK/mixture.jsonl"
+exec "$VENV/bin/python" benches/train/bench.py --ours "$OURS" --model "$MODEL" \
+    --experts "$WORK/experts.jsonl" --mixture "$WORK/mixture.jsonl" "$@"

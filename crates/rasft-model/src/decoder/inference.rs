@@ -10,9 +10,7 @@ use candle_core::{Result, Tensor, Var};
 use super::params::{Affine, BlockParams, ModelParams};
 use super::place::{Place, values};
 use crate::cache::CachePart;
-use crate::ops::kernels::{
-    Prefix, Vocabulary, activate_joint, add_in_place, attend, cross_entropy, normalise, split_columns,
-};
+use crate::ops::kernels::{Prefix, Vocabulary, activate_joint, add_in_place, cross_entropy, normalise, split_columns};
 use crate::ops::{KvLayerMut, PackedWeight};
 use crate::pool::Pool;
 
@@ -139,7 +137,7 @@ impl Block {
         place.rotate(&mut k, 1.0);
         let mut mixed = pool.take(q.len());
         match past {
-            Past::None => attend([&q, &k, &v], place.spans, place.heads(), place.scale(), &mut mixed),
+            Past::None => place.attend([&q, &k, &v], &mut mixed, pool),
             Past::Cache { layers, prefixes } => {
                 let layer = &mut layers[layer];
                 layer.store(&k, &v, place.spans);

@@ -27,6 +27,7 @@ mod inference;
 mod init;
 mod params;
 mod place;
+mod prefixes;
 mod projection;
 pub mod recorded;
 mod rope_tables;
@@ -38,6 +39,8 @@ pub use adapted::AdapterFrom;
 use block::Network;
 use inference::Inference;
 use params::ModelParams;
+use place::Place;
+use prefixes::Prefixes;
 use projection::{Form, Source};
 use rope_tables::RopeTables;
 
@@ -229,10 +232,14 @@ impl Decoder {
                 network.forward(&self.config, &self.rope, batch, &mut block::Uncached, masks)
             }
             Answering::LaidOut(inference) => {
-                let positions = batch.positions();
-                let hidden =
-                    rayon::scope(|_| self.with_place(batch, &positions, |place| inference.hidden(place, &batch.ids)))?;
-                self.rows(hidden, self.config.hidden_size)
+                let computed = Prefixes::of(batch);
+                let pass = |place: &Place<'_>| inference.hidden(place, &computed.rows.ids);
+                let rows = rayon::scope(|_| self.with_prefixes(&computed, pass))?;
+                let hidden = self.rows(rows, self.config.hidden_size)?;
+                Ok(match computed.keys {
+                    None => hidden,
+                    Some(_) => ops::embedding(&hidden, &computed.row_of)?,
+                })
             }
         }
     }

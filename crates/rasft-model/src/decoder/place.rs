@@ -3,10 +3,12 @@
 use candle_core::{Layout, Storage};
 
 use super::Decoder;
+use super::prefixes::Prefixes;
 use crate::config::DecoderConfig;
 use crate::error::ModelError;
-use crate::ops::kernels::{Heads, rotate_in_place, slice};
+use crate::ops::kernels::{Heads, Weight, attend, look_up, rotate_in_place, slice};
 use crate::packed::{Packed, Span};
+use crate::pool::Pool;
 
 /// Where the tokens of a batch stand, and the sizes of everything.
 #[derive(Clone, Copy)]
@@ -38,6 +40,27 @@ impl Place<'_> {
         self.config.rms_norm_eps as f32
     }
 
+    /// Attention of whole sequences, or of parts whose past is in the batch.
+    pub fn attend(&self, [q, k, v]: [&[f32]; 3], mixed: &mut [f32], pool: &mut Pool) {
+        let seen = self.seen([k, v], pool);
+        let [keys, values] = seen.as_ref().map_or([k, v], |seen| seen.each_ref().map(Vec::as_slice));
+        attend([q, keys, values], self.spans, self.heads(), self.scale(), mixed);
+        if let Some(seen) = seen {
+            pool.brief().give(seen);
+        }
+    }
+
+    /// Keys and values, given by row, as the spans see them, end to end; none where they lie so already. The buffers are
+    /// the pool's brief ones.
+    pub fn seen(&self, by_row: [&[f32]; 2], pool: &mut Pool) -> Option<[Vec<f32>; 2]> {
+        let keys = self.keys?;
+        Some(by_row.map(|by_row| {
+            let mut seen = pool.brief().take(keys.len() * self.heads().kv_row());
+            look_up(Weight::F32(by_row), keys, &mut seen);
+            seen
+        }))
+    }
+
     pub fn rotate(&self, x: &mut [f32], sign: f32) {
         rotate_in_place(x, self.cos, self.sin, self.config.head_dim / 2, self.positions, sign);
     }
@@ -55,6 +78,16 @@ impl Decoder {
         let (cos, sin) = (cos.storage_and_layout(), sin.storage_and_layout());
         let (cos, sin) = (values(&cos.0, cos.1)?, values(&sin.0, sin.1)?);
         Ok(f(&Place { config: &self.config, spans: &batch.spans, keys: None, positions, cos, sin }))
+    }
+
+    /// The same for the rows that are computed of whole sequences.
+    pub(super) fn with_prefixes<T>(
+        &self,
+        computed: &Prefixes,
+        f: impl FnOnce(&Place<'_>) -> T,
+    ) -> Result<T, ModelError> {
+        let (rows, keys) = (&computed.rows, computed.keys.as_deref());
+        self.with_place(rows, &rows.positions(), |place| f(&Place { keys, ..*place }))
     }
 }
 

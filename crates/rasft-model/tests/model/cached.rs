@@ -26,9 +26,24 @@ fn alone(decoder: &Decoder, ids: &[u32]) -> Vec<Vec<u32>> {
 
 #[test]
 fn packing_changes_no_bit() {
-    for family in FAMILIES {
-        let decoder = tiny_decoder(family, &LoadOptions::default());
+    for (family, decoder) in decoders() {
         let sequences: Vec<Vec<u32>> = [1, 17, 70, 2, 33].iter().map(|n| tokens(*n, 97, *n as u64)).collect();
+        let packed = rows(&decoder.hidden(&Packed::from_sequences(&sequences)).unwrap());
+        let single: Vec<_> = sequences.iter().flat_map(|ids| alone(&decoder, ids)).collect();
+        assert!(packed == single, "{family}");
+    }
+}
+
+/// What sequences begin with in common is computed once: of each the beginning of one before it and then other tokens.
+#[test]
+fn beginnings_in_common_change_no_bit() {
+    for (family, decoder) in decoders() {
+        let mut sequences = vec![tokens(90, 97, 1)];
+        for (seed, (of, from, more)) in
+            [(0, 40, 30), (1, 55, 9), (0, 90, 20), (2, 64, 0), (0, 3, 50), (0, 90, 0)].into_iter().enumerate()
+        {
+            sequences.push([&sequences[of][..from], &tokens(more, 97, 7 + seed as u64)].concat());
+        }
         let packed = rows(&decoder.hidden(&Packed::from_sequences(&sequences)).unwrap());
         let single: Vec<_> = sequences.iter().flat_map(|ids| alone(&decoder, ids)).collect();
         assert!(packed == single, "{family}");

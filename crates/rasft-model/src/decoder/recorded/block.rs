@@ -14,8 +14,8 @@ use super::super::place::Place;
 use super::Sums;
 use super::map::{BlockSums, BlockWeights};
 use crate::ops::kernels::{
-    Start, Weight, activate, add_embedding_gradient, add_gradients_of_norm, add_in_place, attend, attention_gradients,
-    look_up, normalise, replace_by_gradients,
+    Start, activate, add_embedding_gradient, add_gradients_of_norm, add_in_place, attention_gradients, normalise,
+    replace_by_gradients,
 };
 use crate::pool::Pool;
 
@@ -53,12 +53,7 @@ impl Inner {
         place.rotate(&mut q, 1.0);
         place.rotate(&mut k, 1.0);
         let mut mixed = pool.take(q.len());
-        let seen = seen(place, [&k, &v], pool);
-        let [keys, values] = seen.as_ref().map_or([&k, &v], |[keys, values]| [keys, values]);
-        attend([&q, keys, values], place.spans, place.heads(), place.scale(), &mut mixed);
-        if let Some(seen) = seen {
-            pool.brief().give(seen);
-        }
+        place.attend([&q, &k, &v], &mut mixed, pool);
         let mut x2 = w.o.forward(&mixed, pool);
         add_in_place(&mut x2, x);
         normalise(&x2, &w.post_norm.widened(), eps, &mut normed);
@@ -170,7 +165,7 @@ impl Inner {
             let slices = [&self.q, k, v, &self.mixed, dmixed];
             attention_gradients(slices, place.spans, place.heads(), place.scale(), into);
         };
-        let Some(seen) = seen(place, [&self.k, &self.v], pool) else {
+        let Some(seen) = place.seen([&self.k, &self.v], pool) else {
             gradients([&self.k, &self.v], grads.each_mut().map(Vec::as_mut_slice));
             return;
         };
@@ -193,14 +188,4 @@ impl Inner {
             pool.give(raw);
         }
     }
-}
-
-/// Keys and values as the spans see them, end to end; none where they lie so already.
-fn seen(place: &Place<'_>, of_rows: [&[f32]; 2], pool: &mut Pool) -> Option<[Vec<f32>; 2]> {
-    let keys = place.keys?;
-    Some(of_rows.map(|of_rows| {
-        let mut seen = pool.brief().take(keys.len() * place.heads().kv_row());
-        look_up(Weight::F32(of_rows), keys, &mut seen);
-        seen
-    }))
 }

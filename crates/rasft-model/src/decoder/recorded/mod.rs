@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use candle_core::DType;
 
-use super::place::Place;
+use super::prefixes::Prefixes;
 use super::{Decoder, Trainable};
 use crate::error::ModelError;
 use crate::lora::{Dropout, Masks};
@@ -26,11 +26,9 @@ use crate::pool::Pool;
 mod block;
 mod low_rank;
 mod map;
-mod prefixes;
 mod roles;
 
 use block::Inner;
-use prefixes::Prefixes;
 use roles::{locked, sums as by_role, weights};
 
 /// What a forward pass keeps of each block for the backward pass.
@@ -190,7 +188,7 @@ impl Decoder {
         let mut x = pool.take(computed.rows.len() * d);
         look_up(w.embedding, &computed.rows.ids, &mut x);
         let mut blocks = Vec::with_capacity(w.blocks.len());
-        self.with_computed(&computed, |place| {
+        self.with_prefixes(&computed, |place| {
             for w in &w.blocks {
                 let inner = Inner::forward(place, w, &x, pool);
                 let y = inner.output(w, pool);
@@ -282,7 +280,7 @@ impl Decoder {
         dx.fill(0.0);
         add_embedding_gradient(&predictions.rows, &dlast, &mut dx); // each row to its place
         pool.give([dlast, last, hidden]);
-        self.with_computed(&computed, |place| {
+        self.with_prefixes(&computed, |place| {
             let layers = w.blocks.iter().zip(&mut g.blocks).zip(blocks);
             for ((w, g), Kept { x, inner }) in layers.rev() {
                 let inner = inner.unwrap_or_else(|| Inner::forward(place, w, &x, pool));
@@ -298,11 +296,6 @@ impl Decoder {
         }
         pool.give([dx]);
         Ok(())
-    }
-
-    fn with_computed<T>(&self, computed: &Prefixes, f: impl FnOnce(&Place<'_>) -> T) -> Result<T, ModelError> {
-        let (rows, keys) = (&computed.rows, computed.keys.as_deref());
-        self.with_place(rows, &rows.positions(), |place| f(&Place { keys, ..*place }))
     }
 
     fn check_predictions(&self, batch: &Packed, predictions: &Predictions) -> Result<(), ModelError> {

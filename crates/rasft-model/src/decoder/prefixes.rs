@@ -138,6 +138,15 @@ mod tests {
     }
 
     #[test]
+    fn branches_branch_again() {
+        let bit = |i: u32, t: u32| (i >> (t / 10)) & 1;
+        let sequences: Vec<Vec<u32>> = (0..64).map(|i| (0..20 + i % 37).map(|t| bit(i, t)).collect()).collect();
+        let shared = check(&sequences);
+        let all: usize = sequences.iter().map(Vec::len).sum();
+        assert!(shared.rows.len() < all / 2, "{} of {all}", shared.rows.len());
+    }
+
+    #[test]
     fn few_tokens_in_common_are_left_apart() {
         let short = check(&[sequence(&[(1, WORTH - 1), (2, 5)]), sequence(&[(1, WORTH - 1), (3, 5)])]);
         assert_eq!(short.keys, None);
