@@ -8,7 +8,7 @@ mod support;
 use http::{Asked, Reply, Server};
 use rasft_types::{FinishReason, Rollout, Verdict};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -122,7 +122,7 @@ fn samples_of_a_server_outlive_a_failed_run_and_feed_the_verifier() {
     let seeds = |keep: fn(u64) -> bool| -> Vec<u64> {
         asked.iter().filter_map(|a| a.json()["seed"].as_u64()).filter(|s| keep(*s)).collect()
     };
-    let distinct = |seeds: Vec<u64>| seeds.into_iter().collect::<std::collections::BTreeSet<_>>().len();
+    let distinct = |seeds: Vec<u64>| seeds.into_iter().collect::<BTreeSet<_>>().len();
     let answered = seeds(|seed| !seed.is_multiple_of(3));
     assert_eq!(distinct(answered.clone()), answered.len(), "what was there was not asked for again");
     assert_eq!(distinct(seeds(|_| true)), 24);
@@ -307,10 +307,11 @@ fn a_real_server_gives_ids_and_log_probabilities() {
     let mut list = vec!["--problems", &problems, "--model", &model, "--n", "2", "--max-new-tokens", "48"];
     list.extend(["--temperature", "0", "--repetition-penalty", "1"]);
     let own = rows(&bench.ok("rasft-rollout", &list));
-    // Asked one request at a time, this server takes another token for one of the four problems: two are all but equally
-    // likely there. Its number then still has to be that of our first token.
-    let tied = served.iter().zip(&own).filter(|(served, own)| served.token_ids[0] != own.token_ids[0]);
-    assert!(tied.count() <= 2, "the first tokens of more than one problem differ");
+    // For one of the four problems two first tokens are all but equally likely, and the server takes the other one, or not,
+    // as its batches fall. Its number then still has to be that of our first token.
+    let differing = served.iter().zip(&own).filter(|(served, own)| served.token_ids[0] != own.token_ids[0]);
+    let other_tokens: BTreeSet<_> = differing.map(|(served, _)| &served.problem_id).collect();
+    assert!(other_tokens.len() <= 1, "the first tokens of several problems differ: {other_tokens:?}");
     for (served, own) in served.iter().zip(&own) {
         assert_eq!(served.prompt_tokens, own.prompt_tokens);
         // The server computes on 4-bit weights with 8-bit activations.

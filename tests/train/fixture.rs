@@ -32,10 +32,15 @@ pub fn model(bench: &Bench) -> String {
     bench.path("model").display().to_string()
 }
 
+/// Every third row has a prompt of its own, the others one in common.
 pub fn rows(n: usize) -> Vec<MixtureRow> {
     let mut numbers = Numbers(11);
+    let common: Vec<u32> = (0..12).map(|_| numbers.below(u64::from(VOCAB)) as u32).collect();
     let row = |i: usize| {
         let (prompt, response) = (2 + numbers.below(6), 4 + numbers.below(28));
+        let mut random = |n| (0..n).map(|_| numbers.below(u64::from(VOCAB)) as u32).collect::<Vec<_>>();
+        let prompt = if i.is_multiple_of(3) { random(prompt) } else { common.clone() };
+        let input_ids = [&prompt[..], &random(response)].concat();
         MixtureRow {
             trajectory_id: format!("trajectory-{i}"),
             problem_id: format!("problem-{i}"),
@@ -46,8 +51,8 @@ pub fn rows(n: usize) -> Vec<MixtureRow> {
             weight: 0.1 + numbers.below(10) as f64 / 10.0,
             prompt_text: String::new(),
             response_text: String::new(),
-            input_ids: (0..prompt + response).map(|_| numbers.below(u64::from(VOCAB)) as u32).collect(),
-            prompt_len: prompt as u32,
+            input_ids,
+            prompt_len: prompt.len() as u32,
             truncated: false,
             ref_logprob: -4.0 - numbers.below(10) as f32 / 10.0,
             order: i as u64,

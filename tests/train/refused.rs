@@ -32,18 +32,28 @@ fn rows_are_named_by_file_and_row() {
 
 /// No later loss sees what the last step makes of the weights; the first one has a learning rate of 0.
 #[test]
-fn weights_that_are_no_numbers_are_never_published() {
-    let (setting, model) = (Setting::new(2), quickstart_model().display().to_string());
-    for lora in [&[][..], &["--lora", "2"]] {
+fn weights_that_are_no_numbers_are_neither_published_nor_kept() {
+    let model = quickstart_model().display().to_string();
+    let kinds: [(&str, u32, &[&str]); 4] = [
+        ("all weights", 2, &[]),
+        ("an adapter", 2, &["--lora", "2"]),
+        ("merged", 2, &["--lora", "2", "--merge"]),
+        ("a checkpoint on the way", 3, &["--checkpoint-every", "2"]),
+    ];
+    for (what, steps, more) in kinds {
+        let setting = Setting::new(steps);
         let mut args = with(&setting, "--learning-rate", "1e40");
-        if !lora.is_empty() {
+        if more.contains(&"--lora") {
             args.retain(|arg| *arg != "--from-scratch");
             args[3] = &model;
         }
-        let ran = setting.bench.run("rasft-train", &[&args[..], lora].concat());
-        assert_eq!(ran.code, 1, "{}", ran.stderr);
-        assert!(ran.stderr.contains("after step 2") && ran.stderr.contains("is not finite"), "{}", ran.stderr);
-        assert!(ran.stderr.contains("hint: lower --learning-rate"), "{}", ran.stderr);
+        let ran = setting.bench.run("rasft-train", &[&args[..], more].concat());
+        assert_eq!(ran.code, 1, "{what}: {}", ran.stderr);
+        for part in ["has become", "is not written", "hint: the training diverged: lower --learning-rate"] {
+            assert!(ran.stderr.contains(part), "{what}: no {part:?} in {}", ran.stderr);
+        }
+        assert!(setting.kept().is_empty(), "{what}: {:?}", setting.kept());
+        assert!(ran.stdout.is_empty(), "{what}: {}", ran.stdout);
     }
 }
 

@@ -38,14 +38,6 @@ pub enum LearnError {
         /// The step's trajectories.
         ids: Vec<String>,
     },
-    /// An update has made a weight what is no number.
-    #[error("after step {step} {name} is not finite\nhint: lower --learning-rate")]
-    Weights {
-        /// 1-based optimizer step.
-        step: u64,
-        /// The parameter.
-        name: String,
-    },
     /// Optimizer state that does not fit the model.
     #[error("{}: {detail}\nhint: --continue takes a checkpoint of the same architecture that rasft-train wrote", path.display())]
     State {
@@ -81,7 +73,7 @@ impl LearnError {
             Self::Trajectory { .. } | Self::State { .. } => Some(ErrorClass::BadInput),
             Self::Corrupt { .. } => Some(ErrorClass::Corrupt),
             Self::Model(e) => Some(e.class()),
-            Self::NotFinite { .. } | Self::Weights { .. } | Self::Tensor(_) | Self::Fs(_) => Some(ErrorClass::Runtime),
+            Self::NotFinite { .. } | Self::Tensor(_) | Self::Fs(_) => Some(ErrorClass::Runtime),
         }
     }
 }

@@ -121,7 +121,10 @@ mod tests {
             ref_logprob: 0.0,
             old_logprobs: Vec::new(),
         };
-        Rows::of(&[&row(90, 7), &row(12, 5), &row(70, 11)]).unwrap().starting_at(2)
+        // The last two begin alike.
+        let mut like_the_third = row(70, 11);
+        like_the_third.input_ids[50..].reverse();
+        Rows::of(&[&row(90, 7), &row(12, 5), &row(70, 11), &like_the_third]).unwrap().starting_at(2)
     }
 
     /// Loss of the divergence and gradients.

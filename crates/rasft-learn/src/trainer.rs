@@ -123,17 +123,6 @@ impl Trainer {
         &self.optimizer
     }
 
-    /// Refuses weights that are no numbers. The loss of a step sees only what the steps before it have made of them.
-    ///
-    /// # Errors
-    /// Names the first parameter.
-    pub fn check_weights(&self) -> Result<(), LearnError> {
-        match self.decoder.not_finite()? {
-            None => Ok(()),
-            Some(name) => Err(LearnError::Weights { step: self.optimizer.step, name: name.to_owned() }),
-        }
-    }
-
     /// The parameters of training.
     pub fn params(&self) -> &TrainerParams {
         &self.params

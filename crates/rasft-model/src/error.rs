@@ -75,6 +75,16 @@ pub enum ModelError {
         /// How to mend it.
         hint: Box<str>,
     },
+    /// Values that are no numbers are not written.
+    #[error("{tensor} has become {value}; {} is not written\n  hint: the training diverged: lower --learning-rate", path.display())]
+    Diverged {
+        /// The file that would hold it.
+        path: PathBuf,
+        /// Its name there.
+        tensor: Box<str>,
+        /// The first such value.
+        value: f32,
+    },
     /// One tensor is missing, unexpected or of the wrong shape or type.
     #[error("{}: tensor {tensor}: expected {expected}, found {actual}\n  hint: {hint}", path.display())]
     Tensor {
@@ -121,9 +131,12 @@ impl ModelError {
             | Self::Tensor { .. }
             | Self::Template { .. } => ErrorClass::BadInput,
             Self::Corrupt { .. } => ErrorClass::Corrupt,
-            Self::Io { .. } | Self::Write(_) | Self::Tokenizer(_) | Self::Request(_) | Self::Candle(_) => {
-                ErrorClass::Runtime
-            }
+            Self::Io { .. }
+            | Self::Write(_)
+            | Self::Diverged { .. }
+            | Self::Tokenizer(_)
+            | Self::Request(_)
+            | Self::Candle(_) => ErrorClass::Runtime,
         }
     }
 

@@ -10,7 +10,8 @@ pub struct Span {
     pub start: usize,
     /// Number of tokens of the sequence that are in the batch.
     pub len: usize,
-    /// Number of tokens of the sequence that came before and are in the cache already; 0 without a cache.
+    /// Number of tokens of the sequence that came before and are in the cache already; 0 without a cache. (Where the decoder
+    /// computes what sequences have in common once, they are in other spans.)
     pub past: usize,
     /// The cache slot that holds the sequence; without meaning when there is no cache.
     pub slot: usize,

@@ -160,7 +160,7 @@ pub(crate) fn load_file(
 /// Tensors lie in the order of their names behind a header with sorted keys and `format: pt`, which transformers asks for.
 ///
 /// # Errors
-/// The file cannot be written.
+/// A value is not finite as it would be written, or the file cannot be written.
 pub(crate) fn save(parameters: &[(String, Var)], path: &Path, dtype: WeightsDtype) -> Result<(), ModelError> {
     let mut tensors: Vec<(&str, &Tensor)> = parameters.iter().map(|(n, v)| (n.as_str(), v.as_tensor())).collect();
     tensors.sort_unstable_by_key(|(name, _)| *name);
@@ -179,8 +179,12 @@ pub(crate) fn save(parameters: &[(String, Var)], path: &Path, dtype: WeightsDtyp
     }
     let mut head = serde_json::Value::Object(header).to_string().into_bytes();
     head.resize(head.len().next_multiple_of(8), b' ');
-    let values = |tensor: &Tensor| -> Result<Vec<u8>, ModelError> {
+    let values = |name: &str, tensor: &Tensor| -> Result<Vec<u8>, ModelError> {
         let values: Vec<f32> = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        let written = |x: f32| if dtype == WeightsDtype::F32 { x } else { bf16::from_f32(x).to_f32() };
+        if let Some(value) = values.par_iter().map(|x| written(*x)).find_first(|x| !x.is_finite()) {
+            return Err(ModelError::Diverged { path: path.into(), tensor: name.into(), value });
+        }
         Ok(match dtype {
             WeightsDtype::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
             WeightsDtype::Bf16 => values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect(),
@@ -198,12 +202,12 @@ fn put_all(
     file: &mut impl std::io::Write,
     head: &[u8],
     tensors: &[(&str, &Tensor)],
-    values: impl Fn(&Tensor) -> Result<Vec<u8>, ModelError>,
+    values: impl Fn(&str, &Tensor) -> Result<Vec<u8>, ModelError>,
 ) -> Result<std::io::Result<()>, ModelError> {
     let put = |file: &mut dyn std::io::Write, bytes: &[u8]| file.write_all(bytes);
     let mut result = put(file, &(head.len() as u64).to_le_bytes()).and_then(|()| put(file, head));
-    for (_, tensor) in tensors {
-        let bytes = values(tensor)?;
+    for (name, tensor) in tensors {
+        let bytes = values(name, tensor)?;
         result = result.and_then(|()| put(file, &bytes));
     }
     Ok(result)

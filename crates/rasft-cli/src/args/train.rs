@@ -140,8 +140,8 @@ pub struct TrainArgs {
     /// Write a whole model with the adapter in its weights, instead of the adapter
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub merge: Option<bool>,
-    /// Compute activations again in the backward pass instead of keeping them: less memory, a tenth to a
-    /// quarter more time where it was measured, the same bytes; on the CPU, not with --device
+    /// Compute activations again in the backward pass instead of keeping them: less memory, up to
+    /// a third more time, the same bytes; on the CPU, not with --device
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     pub gradient_checkpointing: Option<bool>,
     /// Keep a checkpoint of the unfinished run every N steps: killed, the same command goes on from there

@@ -106,21 +106,26 @@ pub fn frozen(decoder: &Decoder) -> Decoder {
     Decoder::load(&ModelDir::open(dir.path()).unwrap(), &LoadOptions::default()).unwrap()
 }
 
-/// `n` trajectories of different lengths and weights, the same ones every time.
+/// `n` trajectories of different lengths and weights, the same ones every time. Every third has a prompt of its own, the
+/// others one in common.
 pub fn trajectories(n: usize) -> Vec<Trajectory> {
     let mut state = 1u64;
     let mut below = |limit: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((state >> 33) as usize) % limit
     };
+    let common: Vec<u32> = (0..12).map(|_| below(VOCAB) as u32).collect();
     let row = |i: usize| {
         let (prompt_len, response_len) = (1 + below(6), 1 + below(14));
+        let mut random = |n| (0..n).map(|_| below(VOCAB) as u32).collect::<Vec<_>>();
+        let prompt = if i.is_multiple_of(3) { random(prompt_len) } else { common.clone() };
+        let input_ids = [&prompt[..], &random(response_len)].concat();
         // Around what the tiny model itself says, so that some ratios clip and most do not.
         let old_logprobs = (0..response_len).map(|t| -4.1 - ((i + 3 * t) % 7) as f32 / 20.0).collect();
         Trajectory {
             id: format!("t{i}"),
-            input_ids: (0..prompt_len + response_len).map(|_| below(VOCAB) as u32).collect(),
-            prompt_len,
+            input_ids,
+            prompt_len: prompt.len(),
             weight: 0.1 + below(10) as f64 / 10.0,
             ref_logprob: -3.0 - below(20) as f32 / 10.0,
             old_logprobs,

@@ -52,9 +52,9 @@ impl Decoder {
         let base = weights::load(dir, &config, options.dtype, &options.device)?;
         let parameters = match from {
             AdapterFrom::Seed(seed) => lora::init(&config, &lora, seed, &options.device)?,
-            AdapterFrom::Files(adapter) if (adapter.lora.rank, &adapter.lora.targets) != (lora.rank, &lora.targets) => {
-                let path = adapter.path.display();
-                return Err(ModelError::Request(format!("{path}: the adapter has another rank or other targets")));
+            AdapterFrom::Files(adapter) if !adapter.lora.is_same_map(&lora) => {
+                let (path, theirs) = (adapter.path.display(), &adapter.lora);
+                return Err(ModelError::Request(format!("{path}: the adapter has {theirs}, not {lora}")));
             }
             AdapterFrom::Files(adapter) => adapter.load(&config, &options.device)?,
         };

@@ -9,7 +9,6 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use candle_core::{Device, Tensor, Var};
-use rayon::prelude::*;
 
 use crate::cache::{KvCache, Memory};
 use crate::config::DecoderConfig;
@@ -27,12 +26,12 @@ mod inference;
 mod init;
 mod params;
 mod place;
-mod prefixes;
 mod projection;
 pub mod recorded;
 mod rope_tables;
 mod rounded;
 mod save;
+mod shared_rows;
 mod shares;
 
 pub use adapted::AdapterFrom;
@@ -40,9 +39,9 @@ use block::Network;
 use inference::Inference;
 use params::ModelParams;
 use place::Place;
-use prefixes::Prefixes;
 use projection::{Form, Source};
 use rope_tables::RopeTables;
+use shared_rows::SharedRows;
 
 /// Whether gradients are recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -190,22 +189,6 @@ impl Decoder {
         &self.parameters
     }
 
-    /// The first parameter that holds something that is no number.
-    ///
-    /// # Errors
-    /// Values cannot be copied from their device.
-    pub fn not_finite(&self) -> Result<Option<&str>, ModelError> {
-        for (name, var) in &self.parameters {
-            let here = var.as_detached_tensor().to_device(&Device::Cpu)?;
-            let (storage, layout) = here.storage_and_layout();
-            let values = place::values(&storage, layout)?;
-            if values.par_chunks(1 << 16).any(|chunk| chunk.iter().any(|value| !value.is_finite())) {
-                return Ok(Some(name));
-            }
-        }
-        Ok(None)
-    }
-
     /// Number of scalars in all parameters.
     #[must_use]
     pub fn n_parameters(&self) -> usize {
@@ -232,9 +215,9 @@ impl Decoder {
                 network.forward(&self.config, &self.rope, batch, &mut block::Uncached, masks)
             }
             Answering::LaidOut(inference) => {
-                let computed = Prefixes::of(batch);
+                let computed = SharedRows::of(batch);
                 let pass = |place: &Place<'_>| inference.hidden(place, &computed.rows.ids);
-                let rows = rayon::scope(|_| self.with_prefixes(&computed, pass))?;
+                let rows = rayon::scope(|_| self.with_shared_rows(&computed, pass))?;
                 let hidden = self.rows(rows, self.config.hidden_size)?;
                 Ok(match computed.keys {
                     None => hidden,

@@ -3,10 +3,10 @@
 use candle_core::{Layout, Storage};
 
 use super::Decoder;
-use super::prefixes::Prefixes;
+use super::shared_rows::SharedRows;
 use crate::config::DecoderConfig;
 use crate::error::ModelError;
-use crate::ops::kernels::{Heads, Weight, attend, look_up, rotate_in_place, slice};
+use crate::ops::kernels::{Heads, Weight, attend, gather_rows, rotate_in_place, slice};
 use crate::packed::{Packed, Span};
 use crate::pool::Pool;
 
@@ -15,7 +15,7 @@ use crate::pool::Pool;
 pub(super) struct Place<'a> {
     pub config: &'a DecoderConfig,
     pub spans: &'a [Span],
-    /// Rows of the batch whose keys each span sees, span by span, where a span's past is in the batch.
+    /// [`SharedRows::keys`].
     pub keys: Option<&'a [u32]>,
     pub positions: &'a [u32],
     /// Tables of angles, (P, Dh/2).
@@ -42,23 +42,21 @@ impl Place<'_> {
 
     /// Attention of whole sequences, or of parts whose past is in the batch.
     pub fn attend(&self, [q, k, v]: [&[f32]; 3], mixed: &mut [f32], pool: &mut Pool) {
-        let seen = self.seen([k, v], pool);
-        let [keys, values] = seen.as_ref().map_or([k, v], |seen| seen.each_ref().map(Vec::as_slice));
-        attend([q, keys, values], self.spans, self.heads(), self.scale(), mixed);
-        if let Some(seen) = seen {
-            pool.brief().give(seen);
-        }
+        let Some(keys) = self.keys else {
+            attend([q, k, v], self.spans, self.heads(), self.scale(), mixed);
+            return;
+        };
+        let [k, v] = self.seen(keys, [k, v], pool);
+        attend([q, &k, &v], self.spans, self.heads(), self.scale(), mixed);
+        pool.brief().give([k, v]);
     }
 
-    /// Keys and values, given by row, as the spans see them, end to end; none where they lie so already. The buffers are
-    /// the pool's brief ones.
-    pub fn seen(&self, by_row: [&[f32]; 2], pool: &mut Pool) -> Option<[Vec<f32>; 2]> {
-        let keys = self.keys?;
-        Some(by_row.map(|by_row| {
-            let mut seen = pool.brief().take(keys.len() * self.heads().kv_row());
-            look_up(Weight::F32(by_row), keys, &mut seen);
-            seen
-        }))
+    /// Keys and values, given by row, as the spans see them, end to end, in brief buffers of the pool.
+    pub fn seen(&self, keys: &[u32], [k, v]: [&[f32]; 2], pool: &mut Pool) -> [Vec<f32>; 2] {
+        let mut seen = [k, v].map(|_| pool.brief().take(keys.len() * self.heads().kv_row()));
+        let [of_k, of_v] = &mut seen;
+        rayon::join(|| gather_rows(Weight::F32(k), keys, of_k), || gather_rows(Weight::F32(v), keys, of_v));
+        seen
     }
 
     pub fn rotate(&self, x: &mut [f32], sign: f32) {
@@ -81,9 +79,9 @@ impl Decoder {
     }
 
     /// The same for the rows that are computed of whole sequences.
-    pub(super) fn with_prefixes<T>(
+    pub(super) fn with_shared_rows<T>(
         &self,
-        computed: &Prefixes,
+        computed: &SharedRows,
         f: impl FnOnce(&Place<'_>) -> T,
     ) -> Result<T, ModelError> {
         let (rows, keys) = (&computed.rows, computed.keys.as_deref());

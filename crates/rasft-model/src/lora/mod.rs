@@ -24,7 +24,7 @@ use crate::weights::parameter_shapes;
 /// Modules of a layer that can carry an adapter, in the order of the forward pass.
 pub const MODULES: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
-/// Beyond this an adapter is larger than any weight that it stands beside.
+/// Far beyond any use; what is larger than this would only fail later, for want of memory.
 const MAX_RANK: usize = 1 << 16;
 
 /// Shape and strength of an adapter.
@@ -42,6 +42,13 @@ pub struct LoraConfig {
     pub rank_stabilised: bool,
 }
 
+impl std::fmt::Display for LoraConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scaled = if self.rank_stabilised { " (rank-stabilised)" } else { "" };
+        write!(f, "rank {}, alpha {}{scaled} and targets {}", self.rank, self.alpha, self.targets.join(","))
+    }
+}
+
 impl LoraConfig {
     /// s.
     ///
@@ -51,6 +58,12 @@ impl LoraConfig {
     pub fn scale(&self) -> f64 {
         let rank = self.rank as f64;
         self.alpha / if self.rank_stabilised { rank.sqrt() } else { rank }
+    }
+
+    /// Whether the same matrices are the same map in both; dropout is of training alone.
+    #[must_use]
+    pub fn is_same_map(&self, other: &Self) -> bool {
+        Self { dropout: other.dropout, ..self.clone() } == *other
     }
 
     /// Whether the module of this name, whole or from its layer on, carries an adapter.

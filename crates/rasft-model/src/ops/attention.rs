@@ -149,6 +149,7 @@ pub(crate) fn key_rows(spans: &[Span]) -> Vec<Range<usize>> {
 /// Causal attention from `[q, k, v]`, with keys and values as [`key_rows`] has them.
 pub(crate) fn attend([q, k, v]: [&[f32]; 3], spans: &[Span], heads: Heads, scale: f32, out: &mut [f32]) {
     let keys = key_rows(spans);
+    debug_assert_eq!(k.len(), keys.last().map_or(0, |rows| rows.end) * heads.kv_row());
     let mut blocks = query_blocks(q, out, spans, heads);
     blocks.par_iter_mut().with_max_len(1).for_each(|(span, block)| {
         let from = keys[*span].start * heads.kv_row();

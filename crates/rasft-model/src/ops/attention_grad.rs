@@ -1,6 +1,6 @@
 //! The backward pass of [`super::attention`].
 //!
-//! The probabilities are computed again, block of queries by block of queries. A key-value head of a sequence belongs to
+//! The probabilities are computed again, block of queries by block of queries. A key-value head of a span belongs to
 //! one task, which adds up its keys' and values' gradients in the order of the queries.
 
 use super::attention::{Heads, exp_rows, key_rows, scores};
@@ -35,7 +35,7 @@ pub(crate) fn gradients_into(slices: [&[f32]; 5], spans: &[Span], heads: Heads, 
         tasks.push((span.rows(), keys, mine));
     }
     tasks.into_par_iter().with_max_len(1).for_each(|(queries, keys, [dq, dk, dv])| {
-        let rows = Sequence::new(slices, queries, keys, heads, scale);
+        let rows = SpanRows::new(slices, [queries, keys], heads, scale);
         let groups: Vec<[Vec<f32>; 3]> =
             (0..heads.kv).into_par_iter().with_max_len(1).map(|g| rows.gradients(g)).collect();
         for (g, [q_part, k_part, v_part]) in groups.iter().enumerate() {
@@ -54,7 +54,7 @@ fn split_front<'a>(rest: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
 }
 
 /// The rows of one span.
-struct Sequence<'a> {
+struct SpanRows<'a> {
     q: &'a [f32],
     k: &'a [f32],
     v: &'a [f32],
@@ -66,19 +66,12 @@ struct Sequence<'a> {
     scale: f32,
 }
 
-impl<'a> Sequence<'a> {
-    fn new(
-        [q, k, v, y, dy]: [&'a [f32]; 5],
-        queries: Range<usize>,
-        keys: Range<usize>,
-        heads: Heads,
-        scale: f32,
-    ) -> Self {
-        let of_queries = |x: &'a [f32]| &x[queries.start * heads.q_row()..queries.end * heads.q_row()];
-        let of_keys = |x: &'a [f32]| &x[keys.start * heads.kv_row()..keys.end * heads.kv_row()];
-        let [q, y, dy] = [q, y, dy].map(of_queries);
-        let [k, v] = [k, v].map(of_keys);
-        Self { q, k, v, y, dy, queries: keys.len() - queries.len()..keys.len(), heads, scale }
+impl<'a> SpanRows<'a> {
+    /// Those of these rows of queries and of keys.
+    fn new([q, k, v, y, dy]: [&'a [f32]; 5], [q_rows, k_rows]: [Range<usize>; 2], heads: Heads, scale: f32) -> Self {
+        let [q, y, dy] = [q, y, dy].map(|x| &x[q_rows.start * heads.q_row()..q_rows.end * heads.q_row()]);
+        let [k, v] = [k, v].map(|x| &x[k_rows.start * heads.kv_row()..k_rows.end * heads.kv_row()]);
+        Self { q, k, v, y, dy, queries: k_rows.len() - q_rows.len()..k_rows.len(), heads, scale }
     }
 
     /// `(dq, dk, dv)` of key-value head g and its group of query heads.

@@ -36,7 +36,7 @@ impl CustomOp1 for Embedding {
         let (_, d) = layout.shape().dims2()?;
         let table = Weight::of(OP, storage, layout)?;
         let mut y = vec![0f32; self.ids.len() * d];
-        look_up(table, &self.ids, &mut y);
+        gather_rows(table, &self.ids, &mut y);
         Ok((CpuStorage::F32(y), (self.ids.len(), d).into()))
     }
 
@@ -44,7 +44,7 @@ impl CustomOp1 for Embedding {
         let (v, d) = table.dims2()?;
         let mut grad = vec![0f32; v * d];
         with_slices(OP, [&dense(dy)?], |[dy]| {
-            add_gradient(&self.ids, dy, &mut grad);
+            scatter_add_rows(&self.ids, dy, &mut grad);
             Ok(())
         })?;
         Ok(Some(Tensor::from_vec(grad, (v, d), table.device())?))
@@ -52,7 +52,7 @@ impl CustomOp1 for Embedding {
 }
 
 /// The rows of `ids`, end to end.
-pub(crate) fn look_up(table: Weight<'_>, ids: &[u32], y: &mut [f32]) {
+pub(crate) fn gather_rows(table: Weight<'_>, ids: &[u32], y: &mut [f32]) {
     match table {
         Weight::F32(table) => copy_rows(table, ids, y),
         Weight::Bf16(table) => copy_rows(table, ids, y),
@@ -68,7 +68,7 @@ fn copy_rows<T: Element>(table: &[T], ids: &[u32], y: &mut [f32]) {
 
 /// Adds each row of `dy` to its token's row of the table's gradient. One thread: a batch holds few rows, and their order is
 /// then the tokens'.
-pub(crate) fn add_gradient(ids: &[u32], dy: &[f32], grad: &mut [f32]) {
+pub(crate) fn scatter_add_rows(ids: &[u32], dy: &[f32], grad: &mut [f32]) {
     let d = dy.len() / ids.len().max(1);
     for (&id, dy) in ids.iter().zip(dy.chunks_exact(d.max(1))) {
         for (sum, &value) in grad[id as usize * d..][..d].iter_mut().zip(dy) {

@@ -56,7 +56,7 @@ pub(crate) mod kernels {
     pub(crate) use super::cached::Prefix;
     pub(crate) use super::check::slice;
     pub(crate) use super::cross_entropy::{Vocabulary, forward as cross_entropy, gradients as cross_entropy_gradients};
-    pub(crate) use super::embedding::{add_gradient as add_embedding_gradient, look_up};
+    pub(crate) use super::embedding::{gather_rows, scatter_add_rows};
     pub(crate) use super::gemm::Start;
     pub(crate) use super::linear::{
         add_column_sums, add_in_place, affine_into, input_gradient, split_columns, weight_gradient,

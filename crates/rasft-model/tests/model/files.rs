@@ -80,6 +80,29 @@ fn bf16_weights_are_rounded_once() {
 
 type Tensors = Vec<(String, Tensor)>;
 
+/// Beyond what bf16 can say there are f32 that are finite.
+#[test]
+fn values_that_are_no_numbers_are_not_written() {
+    let (decoder, dir) = saved("qwen2", WeightsDtype::F32);
+    let path = dir.path().join("diverged.safetensors");
+    for (value, as_f32) in [(3.4e38, true), (f32::INFINITY, false), (f32::NAN, false)] {
+        let (name, var) = &decoder.parameters()[3];
+        let mut values = floats(var.as_tensor());
+        values[7] = value;
+        var.set(&Tensor::from_vec(values, var.shape(), var.device()).unwrap()).unwrap();
+        assert_eq!(decoder.save_weights(&path, WeightsDtype::F32).is_ok(), as_f32, "{value}");
+        let _ = std::fs::remove_file(&path);
+        let refused = decoder.save_weights(&path, WeightsDtype::Bf16).unwrap_err();
+        assert_eq!(refused.class(), ErrorClass::Runtime);
+        let message = refused.to_string();
+        assert!(
+            message.contains(&format!("{name} has become ")) && message.contains("diverged.safetensors"),
+            "{message}"
+        );
+        assert!(!path.exists());
+    }
+}
+
 /// Rewrites the weights of a saved model through `change`.
 fn rewrite(dir: &Path, dtype: DType, change: impl Fn(&mut Tensors)) {
     let path = dir.join("model.safetensors");

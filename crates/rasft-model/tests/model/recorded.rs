@@ -6,11 +6,10 @@ use std::ops::Range;
 
 use crate::support::{FAMILIES, floats, max_diff, tiny_decoder, tokens};
 
-/// That of an adapter which has one, and the places of the five sequences.
-const DROPOUT: (Dropout, [u64; 5]) = (Dropout { seed: 3, step: 5 }, [4, 5, 9, 10, 12]);
+/// That of an adapter which has one, and the places of the sequences.
+const DROPOUT: (Dropout, [u64; 6]) = (Dropout { seed: 3, step: 5 }, [4, 5, 9, 10, 12, 13]);
 
-/// Five sequences of which most tokens are predicted, and a loss `Σ_n c_n·log p_n + Σ e·logits`. The first begins as the
-/// fourth does, and both as the fifth.
+/// Sequences of which most tokens are predicted, and a loss `Σ_n c_n·log p_n + Σ e·logits`.
 pub struct Case {
     pub batch: Packed,
     predictions: Predictions,
@@ -19,14 +18,30 @@ pub struct Case {
 }
 
 impl Case {
-    pub fn new(decoder: &Decoder) -> Self {
+    pub fn both(decoder: &Decoder) -> [Self; 2] {
+        [Self::apart(decoder), Self::alike(decoder)]
+    }
+
+    /// Sequences that have nothing in common.
+    fn apart(decoder: &Decoder) -> Self {
+        let vocab = decoder.config().vocab_size;
+        Self::of(&[tokens(153, vocab, 1), tokens(1, vocab, 2), tokens(34, vocab, 3)], vocab)
+    }
+
+    /// Sequences of which some begin alike, equal ones and the beginning of another among them.
+    pub fn alike(decoder: &Decoder) -> Self {
         let vocab = decoder.config().vocab_size;
         let first = tokens(153, vocab, 1);
         let like_first = |n, more| [&first[..n], &tokens(more, vocab, 4)].concat();
-        let sequences =
-            [first.clone(), tokens(1, vocab, 2), tokens(34, vocab, 3), like_first(107, 16), like_first(70, 5)];
-        let batch = Packed::from_sequences(&sequences);
-        let rows: Vec<u32> = (5..152).chain(160..187).chain(250..310).chain(311..385).collect();
+        let (other, twice) = (tokens(34, vocab, 3), like_first(70, 15));
+        Self::of(&[first.clone(), other, like_first(107, 16), twice.clone(), like_first(60, 0), twice], vocab)
+    }
+
+    fn of(sequences: &[Vec<u32>], vocab: usize) -> Self {
+        let batch = Packed::from_sequences(sequences);
+        // The last token of a sequence predicts nothing.
+        let rows: Vec<u32> =
+            batch.spans.iter().flat_map(|s| s.start as u32 + 5..(s.start + s.len) as u32 - 1).collect();
         let targets: Vec<u32> = rows.iter().map(|row| batch.ids[*row as usize + 1]).collect();
         let wave = |n: usize, by: f32| (0..n).map(|i| (i as f32 * by).sin() / 50.0).collect::<Vec<f32>>();
         let (dlogprobs, dlogits) = (wave(rows.len(), 0.9), wave(rows.len() * vocab, 0.37));
@@ -36,7 +51,8 @@ impl Case {
     fn record(&self, decoder: &Decoder, activations: Activations, pool: &mut Pool) -> Recording {
         let (dropout, rows) = DROPOUT;
         let predictions = self.predictions.clone();
-        decoder.record(&self.batch, predictions, activations, Some((dropout, &rows)), pool).unwrap()
+        let rows = &rows[..self.batch.spans.len()];
+        decoder.record(&self.batch, predictions, activations, Some((dropout, rows)), pool).unwrap()
     }
 
     /// Adds the gradients to `into`.
@@ -69,7 +85,7 @@ impl Case {
     pub fn graph(&self, decoder: &Decoder) -> (Vec<f32>, Vec<Vec<f32>>) {
         let rows = Tensor::new(self.predictions.rows.as_slice(), &Device::Cpu).unwrap();
         let (dropout, places) = DROPOUT;
-        let hidden = decoder.hidden_with_dropout(&self.batch, dropout, &places).unwrap();
+        let hidden = decoder.hidden_with_dropout(&self.batch, dropout, &places[..self.batch.spans.len()]).unwrap();
         let hidden = hidden.index_select(&rows, 0).unwrap();
         let logprobs = decoder.token_logprobs(&hidden, &self.predictions.targets).unwrap();
         let weighted = |x: &Tensor, by: &[f32]| {
@@ -110,13 +126,14 @@ fn logprobs_have_the_bits_of_the_graph_and_gradients_agree_with_it() {
 }
 
 pub fn agrees_with_the_graph(what: &str, decoder: &Decoder) {
-    let case = Case::new(decoder);
-    let ((logprobs, sums), (expected, grads)) = (case.recorded(decoder, Activations::Kept), case.graph(decoder));
-    assert_eq!(bits(&[logprobs]), bits(&[expected]), "{what}");
-    for ((name, _), (sum, grad)) in decoder.parameters().iter().zip(sums.iter().zip(&grads)) {
-        let scale = grad.iter().fold(0f32, |top, g| top.max(g.abs()));
-        let off = max_diff(sum, grad) / scale;
-        assert!(scale > 0.0 && off <= 1e-5, "{what} {name}: {off}");
+    for case in Case::both(decoder) {
+        let ((logprobs, sums), (expected, grads)) = (case.recorded(decoder, Activations::Kept), case.graph(decoder));
+        assert_eq!(bits(&[logprobs]), bits(&[expected]), "{what}");
+        for ((name, _), (sum, grad)) in decoder.parameters().iter().zip(sums.iter().zip(&grads)) {
+            let scale = grad.iter().fold(0f32, |top, g| top.max(g.abs()));
+            let off = max_diff(sum, grad) / scale;
+            assert!(scale > 0.0 && off <= 1e-5, "{what} {name}: {off}");
+        }
     }
 }
 
@@ -127,20 +144,21 @@ fn gradients_agree_with_finite_differences() {
 
 pub fn agrees_with_differences(what: &str, decoder: &Decoder) {
     const STEP: f32 = 2e-3;
-    let case = Case::new(decoder);
-    let (_, sums) = case.recorded(decoder, Activations::Recomputed);
-    for ((name, var), grad) in decoder.parameters().iter().zip(&sums) {
-        let norm = grad.iter().map(|g| g * g).sum::<f32>().sqrt();
-        let before = floats(var.as_tensor());
-        let shifted = |by: f32| {
-            let moved: Vec<f32> = before.iter().zip(grad).map(|(x, g)| x + by * g / norm).collect();
-            var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu).unwrap()).unwrap();
-            case.value(decoder)
-        };
-        let slope = (shifted(STEP) - shifted(-STEP)) / (2.0 * f64::from(STEP));
-        shifted(0.0);
-        let norm = f64::from(norm);
-        assert!((slope - norm).abs() <= 0.02 * norm + 1e-3, "{what} {name}: slope {slope}, norm {norm}");
+    for case in Case::both(decoder) {
+        let (_, sums) = case.recorded(decoder, Activations::Recomputed);
+        for ((name, var), grad) in decoder.parameters().iter().zip(&sums) {
+            let norm = grad.iter().map(|g| g * g).sum::<f32>().sqrt();
+            let before = floats(var.as_tensor());
+            let shifted = |by: f32| {
+                let moved: Vec<f32> = before.iter().zip(grad).map(|(x, g)| x + by * g / norm).collect();
+                var.set(&Tensor::from_vec(moved, var.shape(), &Device::Cpu).unwrap()).unwrap();
+                case.value(decoder)
+            };
+            let slope = (shifted(STEP) - shifted(-STEP)) / (2.0 * f64::from(STEP));
+            shifted(0.0);
+            let norm = f64::from(norm);
+            assert!((slope - norm).abs() <= 0.02 * norm + 1e-3, "{what} {name}: slope {slope}, norm {norm}");
+        }
     }
 }
 
@@ -150,14 +168,15 @@ fn neither_recomputed_activations_nor_threads_change_a_bit() {
 }
 
 pub fn repeats_to_the_bit(what: &str, decoder: &Decoder) {
-    let case = Case::new(decoder);
-    let (logprobs, sums) = on_threads(1, || case.recorded(decoder, Activations::Kept));
-    for threads in [1, 2, 3] {
-        for activations in [Activations::Kept, Activations::Recomputed] {
-            let (again, others) = on_threads(threads, || case.recorded(decoder, activations));
-            let what = format!("{what}, {threads} threads, {activations:?}");
-            assert_eq!(bits(&[again]), bits(std::slice::from_ref(&logprobs)), "{what}");
-            assert!(bits(&others) == bits(&sums), "{what}");
+    for case in Case::both(decoder) {
+        let (logprobs, sums) = on_threads(1, || case.recorded(decoder, Activations::Kept));
+        for threads in [1, 2, 3] {
+            for activations in [Activations::Kept, Activations::Recomputed] {
+                let (again, others) = on_threads(threads, || case.recorded(decoder, activations));
+                let what = format!("{what}, {threads} threads, {activations:?}");
+                assert_eq!(bits(&[again]), bits(std::slice::from_ref(&logprobs)), "{what}");
+                assert!(bits(&others) == bits(&sums), "{what}");
+            }
         }
     }
 }
@@ -168,26 +187,37 @@ fn sums_go_on_where_they_are_told_to() {
 }
 
 pub fn adds_up(what: &str, decoder: &Decoder) {
-    let case = Case::new(decoder);
-    let (_, once) = case.recorded(decoder, Activations::Kept);
-    let mut twice: Vec<Vec<f32>> = once.iter().map(|sum| vec![0.0; sum.len()]).collect();
-    let mut pool = Pool::default();
-    for _ in 0..2 {
-        let recording = case.record(decoder, Activations::Kept, &mut pool);
-        let into = (twice.as_mut_slice(), Sums::Continue);
-        case.backward(decoder, recording, into, &mut pool);
+    for case in Case::both(decoder) {
+        let (_, once) = case.recorded(decoder, Activations::Kept);
+        let mut twice: Vec<Vec<f32>> = once.iter().map(|sum| vec![0.0; sum.len()]).collect();
+        let mut pool = Pool::default();
+        for _ in 0..2 {
+            let recording = case.record(decoder, Activations::Kept, &mut pool);
+            let into = (twice.as_mut_slice(), Sums::Continue);
+            case.backward(decoder, recording, into, &mut pool);
+        }
+        for ((name, _), (sum, grad)) in decoder.parameters().iter().zip(twice.iter().zip(&once)) {
+            let scale = grad.iter().fold(0f32, |top, g| top.max(g.abs()));
+            let doubled: Vec<f32> = grad.iter().map(|g| 2.0 * g).collect();
+            assert!(max_diff(sum, &doubled) <= 1e-5 * scale, "{what} {name}");
+        }
     }
-    for ((name, _), (sum, grad)) in decoder.parameters().iter().zip(twice.iter().zip(&once)) {
-        let scale = grad.iter().fold(0f32, |top, g| top.max(g.abs()));
-        let doubled: Vec<f32> = grad.iter().map(|g| 2.0 * g).collect();
-        assert!(max_diff(sum, &doubled) <= 1e-5 * scale, "{what} {name}");
-    }
+}
+
+#[test]
+fn what_sequences_begin_with_is_computed_once() {
+    let decoder = full("llama");
+    let n_rows = |case: &Case| case.record(&decoder, Activations::Kept, &mut Pool::default()).n_rows();
+    let [apart, alike] = Case::both(&decoder);
+    assert_eq!(n_rows(&apart), apart.batch.len());
+    // The first and the other, and what two sequences have behind beginnings of the first; two more need nothing.
+    assert_eq!(n_rows(&alike), 153 + 34 + 16 + 15);
 }
 
 #[test]
 fn rows_without_a_gradient_leave_zeros() {
     let decoder = tiny_decoder("llama", &LoadOptions::trainable());
-    let mut case = Case::new(&decoder);
+    let mut case = Case::alike(&decoder);
     case.dlogprobs.fill(0.0);
     case.dlogits.fill(0.0);
     let (_, sums) = case.recorded(&decoder, Activations::Kept);
@@ -197,16 +227,16 @@ fn rows_without_a_gradient_leave_zeros() {
 #[test]
 fn requests_that_do_not_fit_are_refused() {
     let decoder = tiny_decoder("llama", &LoadOptions::trainable());
-    let case = Case::new(&decoder);
+    let case = Case::apart(&decoder);
     let record = |decoder: &Decoder, change: fn(&mut Case)| {
-        let mut case = Case::new(decoder);
+        let mut case = Case::apart(decoder);
         change(&mut case);
         let message = decoder.record(&case.batch, case.predictions, Activations::Kept, None, &mut Pool::default());
         message.unwrap_err().to_string()
     };
-    assert!(record(&decoder, |c| c.predictions.rows[3] = 386).contains("row 386 predicts, the batch has 386"));
+    assert!(record(&decoder, |c| c.predictions.rows[3] = 188).contains("row 188 predicts, the batch has 188"));
     assert!(record(&decoder, |c| c.predictions.targets[3] = 97).contains("target 97"));
-    assert!(record(&decoder, |c| c.predictions.targets.truncate(307)).contains("308 rows predict 307 targets"));
+    assert!(record(&decoder, |c| c.predictions.targets.truncate(174)).contains("175 rows predict 174 targets"));
     assert!(record(&decoder, |c| c.batch.spans[1].past = 1).contains("1 cached tokens"));
     let frozen = tiny_decoder("llama", &LoadOptions::default());
     assert!(!frozen.can_record());
@@ -214,5 +244,5 @@ fn requests_that_do_not_fit_are_refused() {
     let mut pool = Pool::default();
     let recording = decoder.record(&case.batch, case.predictions.clone(), Activations::Kept, None, &mut pool).unwrap();
     let refused = decoder.backward(recording, &case.dlogprobs, None, (&mut [], Sums::Begin), &mut pool);
-    assert!(refused.unwrap_err().to_string().contains("do not fit 308 predictions"));
+    assert!(refused.unwrap_err().to_string().contains("do not fit 175 predictions"));
 }

@@ -40,7 +40,7 @@ fn passes_have_the_bits_of_f32_on_rounded_weights() {
         let found = Decoder::load(&model, &half()).unwrap();
         let expected = Decoder::load(&rounded, &LoadOptions::trainable()).unwrap();
         assert!(found.has_master() && !expected.has_master() && found.trainable() == Trainable::Yes);
-        let case = Case::new(&expected);
+        let case = Case::alike(&expected);
         for activations in [Activations::Kept, Activations::Recomputed] {
             let (logprobs, sums) = case.recorded(&expected, activations);
             for threads in [1, 2] {
@@ -67,7 +67,7 @@ fn files_hold_the_weights_of_the_passes() {
     let [dir, out] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let [model, _] = models("qwen2", dir.path());
     let decoder = Decoder::load(&model, &half()).unwrap();
-    let batch = Case::new(&decoder).batch;
+    let batch = Case::alike(&decoder).batch;
     let expected = bits(&[floats(&decoder.hidden(&batch).unwrap())]);
     for (dtype, word) in [(WeightsDtype::Bf16, "bfloat16"), (WeightsDtype::F32, "float32")] {
         decoder.save_dir(out.path(), None, dtype).unwrap();
@@ -82,7 +82,7 @@ fn the_master_copy_is_rounded_when_told_and_restored_when_it_fits() {
     let dir = tempfile::tempdir().unwrap();
     let [model, _] = models("llama3", dir.path());
     let decoder = Decoder::load(&model, &half()).unwrap();
-    let batch = Case::new(&decoder).batch;
+    let batch = Case::alike(&decoder).batch;
     let hidden = || floats(&decoder.hidden(&batch).unwrap());
     let before = hidden();
     let (_, var) = &decoder.parameters()[1];
@@ -122,7 +122,7 @@ fn an_adapter_trains_in_f32_over_frozen_bf16_weights() {
         };
         let (found, expected) = (load(&model, &half()), load(&rounded, &LoadOptions::trainable()));
         assert!(found.parameters().iter().all(|(_, var): &(String, Var)| var.dtype() == DType::F32));
-        let case = Case::new(&expected);
+        let case = Case::alike(&expected);
         let (a, b) = (case.graph(&found), case.graph(&expected));
         assert_eq!(bits(&[a.0]), bits(&[b.0]), "{family}");
         assert_eq!(bits(&a.1), bits(&b.1), "{family}");

@@ -21,7 +21,8 @@ fn room(limit: u64, held: u64) -> u64 {
     limit.saturating_sub(held).max(1)
 }
 
-/// The weights of a frozen reference, whose matrices inference holds in bf16 where that is exact, whatever `--dtype` is.
+/// The weights of a frozen reference, whose matrices inference holds in bf16 where that is exact, whatever `--dtype` is;
+/// counted as f32 if one of them is not.
 pub(super) fn of_reference(dir: &ModelDir) -> Result<Scalars, Error> {
     let n = dir.config()?.n_parameters() as u64;
     let whole = dir.gguf().is_some() || dir.adapter().is_some() || first_rounded(dir.weight_files(), 2).is_some();

@@ -313,7 +313,7 @@ mod tests {
             Some(lora)
         };
         type Change<'a> = &'a dyn Fn(&mut Params);
-        let cases: [(&str, Change); 26] = [
+        let cases: [(&str, Change); 27] = [
             ("--objective bogus", &|p| p.objective = "bogus".into()),
             ("--schedule step", &|p| p.schedule = "step".into()),
             ("--loss-normalization mean", &|p| p.loss_normalization = "mean".into()),
@@ -337,6 +337,7 @@ mod tests {
             ("--clip-high", &|p| p.clip_high = Some(0.28)),
             ("--kl-weight", &|p| (p.objective, p.kl_weight) = ("profit".into(), Some(0.0))),
             ("rank", &|p| p.lora = adapted(|l| l.rank = 0)),
+            ("rank", &|p| p.lora = adapted(|l| l.rank = 1 << 17)),
             ("dropout", &|p| p.lora = adapted(|l| l.dropout = 1.0)),
             ("lm_head", &|p| p.lora = adapted(|l| l.targets = vec!["lm_head".into()])),
             ("--from-scratch", &|p| (p.from_scratch, p.lora) = (true, adapted(|_| ()))),

@@ -12,6 +12,7 @@ use rasft_learn::{
     Activations, AdamW, MemoryNeed, STATE_FILE, Scalars, TRAINER_FILE, Trainer, TrainerState, load_state, read_place,
     save_checkpoint, save_merged,
 };
+use rasft_model::lora::ADAPTER_WEIGHTS;
 use rasft_model::{
     Adapter, AdapterFrom, Decoder, DecoderConfig, LoadOptions, LoraConfig, ModelDir, Tokenizer, WeightsDtype,
 };
@@ -263,17 +264,13 @@ fn adapted(ctx: &Ctx, job: &mut Job, model: &Policy, lora: &LoraConfig) -> Resul
     let mut lora = lora.clone();
     if let Some(adapter) = model.dir().adapter() {
         lora.rank_stabilised = adapter.lora.rank_stabilised; // goes on as it began
-    }
-    if let Some(adapter) = model.dir().adapter()
-        && (adapter.lora.rank, adapter.lora.alpha, &adapter.lora.targets) != (lora.rank, lora.alpha, &lora.targets)
-    {
-        return Err(Error::usage(format!(
-            "--lora: the adapter {} has rank {}, alpha {} and targets {}\nhint: give the same, or leave --lora out to train the whole model",
-            adapter.path.display(),
-            adapter.lora.rank,
-            adapter.lora.alpha,
-            adapter.lora.targets.join(",")
-        )));
+        if !adapter.lora.is_same_map(&lora) {
+            return Err(Error::usage(format!(
+                "--lora: the adapter {} has {}\nhint: give the same, or leave --lora out to train the whole model",
+                adapter.path.display(),
+                adapter.lora
+            )));
+        }
     }
     let path = model.dir().base_path();
     let absolute =
@@ -283,23 +280,29 @@ fn adapted(ctx: &Ctx, job: &mut Job, model: &Policy, lora: &LoraConfig) -> Resul
     Ok(Weights::Adapter(Box::new(Frozen { base: ModelDir::open(path)?, lora })))
 }
 
-/// Moments of an adapter go on with an adapter; that it is the same one is for the user to say.
+/// Moments of an adapter go on with an adapter; that it is not the one they belong to is said.
 fn check_continued(path: &Path, settings: &Settings, model: &Policy, model_path: &Path) -> Result<(), Error> {
     if !Adapter::is_at(path) {
         return Ok(());
     }
-    let path = path.display();
+    let theirs = Adapter::open(path)?;
+    let (path, model_path) = (path.display(), model_path.display());
     if settings.lora.is_none() {
+        let LoraConfig { rank, alpha, targets, .. } = &theirs.lora;
+        let targets = targets.join(",");
         return Err(Error::usage(format!(
-            "--continue {path}: it is an adapter\nhint: give --lora and --lora-targets as they were, and --model {path}"
+            "--continue {path}: it is an adapter\nhint: give --lora {rank} --lora-alpha {alpha} --lora-targets {targets} --model {path}"
         )));
     }
-    if model.dir().adapter().is_none() {
-        let model = model_path.display();
-        tracing::warn!(
-            "--continue {path}: its moments go on with a fresh adapter, because --model {model} is none; --model {path} goes on with the one that was trained"
-        );
-    }
+    let weights = |adapter: &Adapter| std::fs::read(adapter.path.join(ADAPTER_WEIGHTS)).ok();
+    let other = match model.dir().adapter() {
+        None => format!("a fresh adapter, because --model {model_path} is none"),
+        Some(ours) if weights(ours) != weights(&theirs) => format!("another adapter, --model {model_path}"),
+        Some(_) => return Ok(()),
+    };
+    tracing::warn!(
+        "--continue {path}: its moments go on with {other}; --model {path} goes on with the one that was trained"
+    );
     Ok(())
 }
 

@@ -14,8 +14,8 @@ use super::super::place::Place;
 use super::Sums;
 use super::map::{BlockSums, BlockWeights};
 use crate::ops::kernels::{
-    Start, activate, add_embedding_gradient, add_gradients_of_norm, add_in_place, attention_gradients, normalise,
-    replace_by_gradients,
+    Start, activate, add_gradients_of_norm, add_in_place, attention_gradients, normalise, replace_by_gradients,
+    scatter_add_rows,
 };
 use crate::pool::Pool;
 
@@ -165,20 +165,21 @@ impl Inner {
             let slices = [&self.q, k, v, &self.mixed, dmixed];
             attention_gradients(slices, place.spans, place.heads(), place.scale(), into);
         };
-        let Some(seen) = place.seen([&self.k, &self.v], pool) else {
-            gradients([&self.k, &self.v], grads.each_mut().map(Vec::as_mut_slice));
+        let [dq, dk, dv] = grads;
+        let Some(keys) = place.keys else {
+            gradients([&self.k, &self.v], [dq, dk, dv]);
             return;
         };
-        let [dq, dk, dv] = grads;
-        let mut dseen = seen.each_ref().map(|x| pool.brief().take(x.len()));
-        let [dkeys, dvalues] = &mut dseen;
-        gradients(seen.each_ref().map(Vec::as_slice), [dq, dkeys, dvalues]);
-        for (of_rows, of_seen) in [dk, dv].into_iter().zip(&dseen) {
-            of_rows.fill(0.0);
-            add_embedding_gradient(place.keys.unwrap_or_default(), of_seen, of_rows);
-        }
-        pool.brief().give(seen);
-        pool.brief().give(dseen);
+        let [k, v] = place.seen(keys, [&self.k, &self.v], pool);
+        let [mut dk_seen, mut dv_seen] = [&k, &v].map(|x| pool.brief().take(x.len()));
+        gradients([&k, &v], [dq, &mut dk_seen, &mut dv_seen]);
+        // A row's gradient is the sum of what each span that sees it gives.
+        let add = |seen: &[f32], sum: &mut [f32]| {
+            sum.fill(0.0);
+            scatter_add_rows(keys, seen, sum);
+        };
+        rayon::join(|| add(&dk_seen, dk), || add(&dv_seen, dv));
+        pool.brief().give([k, v, dk_seen, dv_seen]);
     }
 
     /// Returns all buffers.

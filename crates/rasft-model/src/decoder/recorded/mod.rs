@@ -12,13 +12,13 @@ use std::ops::Range;
 
 use candle_core::DType;
 
-use super::prefixes::Prefixes;
+use super::shared_rows::SharedRows;
 use super::{Decoder, Trainable};
 use crate::error::ModelError;
 use crate::lora::{Dropout, Masks};
 use crate::ops::kernels::{
-    Start, Vocabulary, Weight, add_embedding_gradient, add_gradients_of_norm, affine_into, cross_entropy,
-    cross_entropy_gradients, input_gradient, look_up, normalise, weight_gradient,
+    Start, Vocabulary, Weight, add_gradients_of_norm, affine_into, cross_entropy, cross_entropy_gradients, gather_rows,
+    input_gradient, normalise, scatter_add_rows, weight_gradient,
 };
 use crate::packed::Packed;
 use crate::pool::Pool;
@@ -37,8 +37,8 @@ pub enum Activations {
     /// All that the backward pass reads.
     #[default]
     Kept,
-    /// The block's input; the rest is computed again, which costs up to half as much time again and saves most of the
-    /// memory (gradient checkpointing).
+    /// The block's input; the rest is computed again, which costs up to a third more time and saves most of the memory
+    /// (gradient checkpointing).
     Recomputed,
 }
 
@@ -87,7 +87,7 @@ pub struct Predictions {
 /// A forward pass that can be differentiated once.
 #[derive(Debug)]
 pub struct Recording {
-    computed: Prefixes,
+    computed: SharedRows,
     /// With rows of `computed`.
     predictions: Predictions,
     dropped: Option<Dropped>,
@@ -123,6 +123,11 @@ impl Recording {
     /// Log-probabilities of the targets, (N), nats.
     pub fn logprobs(&self) -> &[f32] {
         &self.logprobs
+    }
+
+    /// Rows that were computed: fewer than the batch has where sequences begin alike.
+    pub fn n_rows(&self) -> usize {
+        self.computed.rows.len()
     }
 
     /// Hidden states after the final norm, (N, D), row by row.
@@ -181,14 +186,14 @@ impl Decoder {
         let w = weights(self, &locked, masks.as_ref())?;
         let d = self.config.hidden_size;
         // Dropout draws for every sequence by itself.
-        let computed = if dropped.is_some() { Prefixes::apart(batch) } else { Prefixes::of(batch) };
+        let computed = if dropped.is_some() { SharedRows::apart(batch) } else { SharedRows::of(batch) };
         let Predictions { rows, targets } = predictions;
         let rows = rows.iter().map(|row| computed.row_of[*row as usize]).collect();
         let predictions = Predictions { rows, targets };
         let mut x = pool.take(computed.rows.len() * d);
-        look_up(w.embedding, &computed.rows.ids, &mut x);
+        gather_rows(w.embedding, &computed.rows.ids, &mut x);
         let mut blocks = Vec::with_capacity(w.blocks.len());
-        self.with_prefixes(&computed, |place| {
+        self.with_shared_rows(&computed, |place| {
             for w in &w.blocks {
                 let inner = Inner::forward(place, w, &x, pool);
                 let y = inner.output(w, pool);
@@ -203,7 +208,7 @@ impl Decoder {
             }
         })?;
         let mut last = pool.take(predictions.rows.len() * d);
-        look_up(Weight::F32(&x), &predictions.rows, &mut last);
+        gather_rows(Weight::F32(&x), &predictions.rows, &mut last);
         pool.give([x]);
         let mut hidden = pool.take(last.len());
         normalise(&last, &w.norm.widened(), self.config.rms_norm_eps as f32, &mut hidden);
@@ -278,9 +283,9 @@ impl Decoder {
         add_gradients_of_norm(&last, &w.norm.widened(), eps, &dh, &mut dlast, g.norm);
         let mut dx = pool.take(computed.rows.len() * d);
         dx.fill(0.0);
-        add_embedding_gradient(&predictions.rows, &dlast, &mut dx); // each row to its place
+        scatter_add_rows(&predictions.rows, &dlast, &mut dx);
         pool.give([dlast, last, hidden]);
-        self.with_prefixes(&computed, |place| {
+        self.with_shared_rows(&computed, |place| {
             let layers = w.blocks.iter().zip(&mut g.blocks).zip(blocks);
             for ((w, g), Kept { x, inner }) in layers.rev() {
                 let inner = inner.unwrap_or_else(|| Inner::forward(place, w, &x, pool));
@@ -292,7 +297,7 @@ impl Decoder {
             if g.head.is_some() {
                 sums.ready(sum);
             }
-            add_embedding_gradient(&computed.rows.ids, &dx, sum);
+            scatter_add_rows(&computed.rows.ids, &dx, sum);
         }
         pool.give([dx]);
         Ok(())
