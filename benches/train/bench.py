@@ -3,8 +3,9 @@
 
 Both sides of a comparison take the same optimizer step (policy, AdamW, clipping, f32) over the same rows of GSM8K in
 lockstep, one step each in turn, so that slow spells of the machine hit both; the first step is a warm-up. Rows are one
-solution a problem, the expert's, or those of a mixture, four of each problem, whose prompt ours computes once. Peaks are per
-process. CPU time is reported beside wall time: on a shared machine it says which part of a figure is the neighbours'. See
+solution a problem, the expert's, or, as in a mixture, four of each problem one after the other. Ours computes once what the
+sequences of a micro-batch begin with in common: the head of the chat template, and the problem if it is the same. Tokens are
+counted as the sequences have them. Peaks are per process. CPU time is reported beside wall time: on a shared machine it says which part of a figure is the neighbours'. See
 run.sh for how this is called.
 """
 
@@ -67,21 +68,21 @@ def main():
     args = parser.parse_args()
     agree = True
     for size in args.sizes:
-        agree &= compare(args, "one solution a problem", args.experts, size, others=True)
-        agree &= compare(args, "a mixture, four solutions a problem", args.mixture, size, others=False)
+        agree &= compare(args, "one solution a problem", args.experts, size, variants=True)
+        agree &= compare(args, "a mixture, four solutions a problem", args.mixture, size, variants=False)
     if not agree:
         sys.exit(f"losses differ by more than {SAME}")
 
 
-def compare(args, what, rows, size, others):
-    """Prints ours against PyTorch and, if asked, against others; returns whether losses agree."""
+def compare(args, what, rows, size, variants):
+    """Prints ours against PyTorch, if asked also with the reference stored and recomputing; returns whether losses agree."""
     tail = [args.model, rows, str(size), str(args.threads)]
     ours = [args.ours, "train", *tail]
     peer = [sys.executable, "benches/train/peer.py", *tail]
     print(f"\nmicro-batch {size}, {args.threads} threads, {what}")
     print("| | tokens/s, all tokens | CPU s per 1,000 tokens | peak memory, GB |\n| --- | --- | --- | --- |")
     runs = [in_lockstep([("ours", ours), ("PyTorch", [*peer, "reference"])], STEPS[size])]
-    if others:
+    if variants:
         second = [("ours", ours), ("PyTorch, reference stored", [*peer, "stored"])]
         third = [("ours", ours), ("ours, `--gradient-checkpointing`", [*ours, "recompute"])]
         runs += [in_lockstep(sides, FEWER_STEPS[size]) for sides in (second, third)]

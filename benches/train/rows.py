@@ -1,7 +1,7 @@
 """Trajectories of GSM8K under the model's own chat template: rows.py MODEL_DIR GSM8K.jsonl N SOLUTIONS OUT.jsonl
 
-N rows in the order of a mixture: SOLUTIONS of each problem, one after the other. The first is the expert's; in place of samples
-that a model has to be good enough for, the others are the experts' solutions of the next problems.
+N rows in the order of a mixture: SOLUTIONS of each problem, one after the other. The first is the expert's; the others stand
+for sampled ones and are the experts' solutions of the next problems, so they have their lengths but do not solve it.
 """
 
 import json

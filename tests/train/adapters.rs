@@ -53,7 +53,7 @@ fn an_adapter_is_a_model_wherever_a_model_is_asked_for() {
     assert!(
         code == 2
             && stderr.contains("it is an adapter")
-            && stderr.contains("--lora 4 --lora-alpha 16 --lora-targets down_proj,q_proj,v_proj"),
+            && stderr.contains("--lora 4 --lora-alpha 16 --lora-dropout 0.05 --lora-targets down_proj,q_proj,v_proj"),
         "{stderr}"
     );
     let lora = ["--lora", "4", "--lora-targets", "q_proj,v_proj,down_proj"];

@@ -52,6 +52,7 @@ fn weights_that_are_no_numbers_are_neither_published_nor_kept() {
         for part in ["has become", "is not written", "hint: the training diverged: lower --learning-rate"] {
             assert!(ran.stderr.contains(part), "{what}: no {part:?} in {}", ran.stderr);
         }
+        assert!(!ran.stderr.contains("could not be kept"), "{what}: said twice: {}", ran.stderr);
         assert!(setting.kept().is_empty(), "{what}: {:?}", setting.kept());
         assert!(ran.stdout.is_empty(), "{what}: {}", ran.stdout);
     }

@@ -2,6 +2,7 @@
 
 use crate::fixture::{Numbers, Setting, data};
 use crate::support::Ran;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,6 +34,33 @@ fn killed_at_twenty_moments_it_ends_in_the_same_bytes() {
     eprintln!("{resumed} of 20 went on from a checkpoint; a run takes {took:?}");
     // Those killed at a checkpoint, unless the machine slept in between.
     assert!(resumed >= 8, "{resumed} resumed");
+}
+
+#[test]
+fn a_second_process_says_that_it_waits_and_goes_on_behind_the_first() {
+    let setting = Setting::new(300);
+    let spawn = || {
+        let mut command = setting.bench.command("rasft-train", &setting.args(&EVERY));
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts")
+    };
+    let mut first = spawn();
+    while !setting.reached(3) {
+        assert!(first.try_wait().expect("a child").is_none(), "the first run was over too early");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let mut second = spawn();
+    let mut lines = BufReader::new(second.stderr.take().expect("piped")).lines();
+    let waits = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("another process computes")));
+    assert!(waits.is_some());
+    first.kill().expect("kill");
+    first.wait().expect("wait");
+    let done = setting.kept();
+    while setting.kept() <= done {
+        assert!(second.try_wait().expect("a child").is_none(), "the second run ended before it kept a step more");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    second.kill().expect("kill");
+    second.wait().expect("wait");
 }
 
 #[test]

@@ -191,7 +191,8 @@ pub fn score(outputs: &Outputs) -> String {
                 format!(
                     "{name}: {} trajectories, weights add up to {:.2}, {} response tokens",
                     count(v, "trajectories"),
-                    number(v, "weight"),
+                    // Those of grpo may add up to nothing, from below; no "-0.00" then.
+                    (100.0 * number(v, "weight")).round() / 100.0 + 0.0,
                     count(v, "response_tokens")
                 )
             };

@@ -62,7 +62,7 @@ impl ModelDir {
         let path = path.as_ref();
         if !path.is_dir() {
             let detail = if path.exists() { "is a file, expected a directory" } else { "does not exist" };
-            let hint = "give a directory with config.json, tokenizer.json and model.safetensors";
+            let hint = "give a directory with config.json, tokenizer.json and model.safetensors, an adapter's, a .gguf file, or hf:ORG/NAME";
             return Err(ModelError::bad_file(path, detail, hint));
         }
         Ok(Self {

@@ -76,11 +76,9 @@ pub enum ModelError {
         hint: Box<str>,
     },
     /// Values that are no numbers are not written.
-    #[error("{tensor} has become {value}; {} is not written\n  hint: the training diverged: lower --learning-rate", path.display())]
+    #[error("{tensor} has become {value} and is not written\n  hint: the training diverged: lower --learning-rate")]
     Diverged {
-        /// The file that would hold it.
-        path: PathBuf,
-        /// Its name there.
+        /// Its name in the file that would hold it.
         tensor: Box<str>,
         /// The first such value.
         value: f32,

@@ -183,7 +183,7 @@ pub(crate) fn save(parameters: &[(String, Var)], path: &Path, dtype: WeightsDtyp
         let values: Vec<f32> = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
         let written = |x: f32| if dtype == WeightsDtype::F32 { x } else { bf16::from_f32(x).to_f32() };
         if let Some(value) = values.par_iter().map(|x| written(*x)).find_first(|x| !x.is_finite()) {
-            return Err(ModelError::Diverged { path: path.into(), tensor: name.into(), value });
+            return Err(ModelError::Diverged { tensor: name.into(), value });
         }
         Ok(match dtype {
             WeightsDtype::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),

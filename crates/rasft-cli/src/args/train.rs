@@ -6,6 +6,7 @@ use crate::{CommonArgs, Failure};
 use clap::{Args, Parser};
 use rasft_stages::train::{Inputs, LoraParams, Params};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
@@ -247,11 +248,13 @@ impl TrainArgs {
             return Ok(None);
         };
         let d = LoraParams::default();
+        // In one order, which their names in the key have too.
+        let targets: BTreeSet<_> = self.lora_targets.iter().map(|target| target.trim().to_owned()).collect();
         Ok(Some(LoraParams {
             rank,
             alpha: self.lora_alpha.unwrap_or(d.alpha),
             dropout: self.lora_dropout.unwrap_or(d.dropout),
-            targets: if self.lora_targets.is_empty() { d.targets } else { self.lora_targets.clone() },
+            targets: if targets.is_empty() { d.targets } else { targets.into_iter().collect() },
             merge: self.merge.unwrap_or(d.merge),
         }))
     }

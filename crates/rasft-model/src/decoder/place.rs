@@ -78,7 +78,7 @@ impl Decoder {
         Ok(f(&Place { config: &self.config, spans: &batch.spans, keys: None, positions, cos, sin }))
     }
 
-    /// The same for the rows that are computed of whole sequences.
+    /// [`Decoder::with_place`] of the rows that are computed, with their keys.
     pub(super) fn with_shared_rows<T>(
         &self,
         computed: &SharedRows,

@@ -60,7 +60,7 @@ impl LoraConfig {
         self.alpha / if self.rank_stabilised { rank.sqrt() } else { rank }
     }
 
-    /// Whether the same matrices are the same map in both; dropout is of training alone.
+    /// Whether both make the same update of given matrices: all but dropout is equal.
     #[must_use]
     pub fn is_same_map(&self, other: &Self) -> bool {
         Self { dropout: other.dropout, ..self.clone() } == *other

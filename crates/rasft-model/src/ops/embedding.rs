@@ -66,12 +66,11 @@ fn copy_rows<T: Element>(table: &[T], ids: &[u32], y: &mut [f32]) {
     }
 }
 
-/// Adds each row of `dy` to its token's row of the table's gradient. One thread: a batch holds few rows, and their order is
-/// then the tokens'.
-pub(crate) fn scatter_add_rows(ids: &[u32], dy: &[f32], grad: &mut [f32]) {
-    let d = dy.len() / ids.len().max(1);
-    for (&id, dy) in ids.iter().zip(dy.chunks_exact(d.max(1))) {
-        for (sum, &value) in grad[id as usize * d..][..d].iter_mut().zip(dy) {
+/// Adds row i to row `ids[i]` of the sums, in the order of i: one thread, so that bits are fixed.
+pub(crate) fn scatter_add_rows(ids: &[u32], rows: &[f32], sums: &mut [f32]) {
+    let d = rows.len() / ids.len().max(1);
+    for (&id, row) in ids.iter().zip(rows.chunks_exact(d.max(1))) {
+        for (sum, &value) in sums[id as usize * d..][..d].iter_mut().zip(row) {
             *sum += value;
         }
     }

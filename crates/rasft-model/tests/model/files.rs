@@ -95,10 +95,7 @@ fn values_that_are_no_numbers_are_not_written() {
         let refused = decoder.save_weights(&path, WeightsDtype::Bf16).unwrap_err();
         assert_eq!(refused.class(), ErrorClass::Runtime);
         let message = refused.to_string();
-        assert!(
-            message.contains(&format!("{name} has become ")) && message.contains("diverged.safetensors"),
-            "{message}"
-        );
+        assert!(message.contains(&format!("{name} has become ")), "{message}");
         assert!(!path.exists());
     }
 }

@@ -134,15 +134,16 @@ impl Run<'_> {
     ) -> Result<u64, Error> {
         let mut watch =
             Watch::start(self.ctx, self.params.tensorboard.as_deref(), trainer, metrics.len() as u64, steps)?;
-        let (mut saved, mut consumed) = (metrics.len(), plan.consumed);
+        let (mut saved, mut tried, mut consumed) = (metrics.len(), metrics.len(), plan.consumed);
         let mut on_step = |done: StepDone<'_>| -> Result<(), Error> {
             metrics.push(done.metrics.clone());
             consumed = done.consumed;
             watch.step(done.metrics);
             let n = metrics.len() as u64;
             if n < steps && self.params.checkpoint_every.is_some_and(|every| n.is_multiple_of(every)) {
+                tried = metrics.len();
                 self.keep(done.trainer, metrics, consumed)?;
-                saved = metrics.len();
+                saved = tried;
             }
             Ok(())
         };
@@ -159,6 +160,8 @@ impl Run<'_> {
                 )))
             }
             Ok(report) => Ok(report.consumed),
+            // That it could not be kept a moment ago is what `error` says.
+            Err(error) if saved < done && tried == done => Err(error),
             Err(error) => {
                 match keep(trainer) {
                     Ok(()) if done == 0 => {}
@@ -166,8 +169,6 @@ impl Run<'_> {
                         "the state after step {done} is kept in {}: the same command goes on from there, with --force it begins again",
                         self.kept.dir().display()
                     ),
-                    // What keeping failed with a moment ago.
-                    Err(e) if e.to_string() == error.to_string() => {}
                     Err(e) => tracing::warn!("the state after step {done} could not be kept: {e}"),
                 }
                 Err(error)

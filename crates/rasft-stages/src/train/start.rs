@@ -66,7 +66,7 @@ impl Start {
         if let Some(path) = &inputs.continue_from {
             job.input("continue", &optimizer_hash(ctx, path)?, path);
             warn_of_master(path, settings);
-            check_continued(path, settings, &model, &inputs.model)?;
+            check_continued(ctx, path, settings, &model, &inputs.model)?;
         }
         let weights = match &settings.lora {
             Some(lora) => adapted(ctx, job, &model, lora)?,
@@ -280,24 +280,30 @@ fn adapted(ctx: &Ctx, job: &mut Job, model: &Policy, lora: &LoraConfig) -> Resul
     Ok(Weights::Adapter(Box::new(Frozen { base: ModelDir::open(path)?, lora })))
 }
 
-/// Moments of an adapter go on with an adapter; that it is not the one they belong to is said.
-fn check_continued(path: &Path, settings: &Settings, model: &Policy, model_path: &Path) -> Result<(), Error> {
+/// Moments of an adapter go on with an adapter; warns when it is another one than they belong to.
+fn check_continued(
+    ctx: &Ctx,
+    path: &Path,
+    settings: &Settings,
+    model: &Policy,
+    model_path: &Path,
+) -> Result<(), Error> {
     if !Adapter::is_at(path) {
         return Ok(());
     }
     let theirs = Adapter::open(path)?;
     let (path, model_path) = (path.display(), model_path.display());
     if settings.lora.is_none() {
-        let LoraConfig { rank, alpha, targets, .. } = &theirs.lora;
+        let LoraConfig { rank, alpha, dropout, targets, .. } = &theirs.lora;
         let targets = targets.join(",");
         return Err(Error::usage(format!(
-            "--continue {path}: it is an adapter\nhint: give --lora {rank} --lora-alpha {alpha} --lora-targets {targets} --model {path}"
+            "--continue {path}: it is an adapter\nhint: give --lora {rank} --lora-alpha {alpha} --lora-dropout {dropout} --lora-targets {targets} --model {path}"
         )));
     }
-    let weights = |adapter: &Adapter| std::fs::read(adapter.path.join(ADAPTER_WEIGHTS)).ok();
+    let weights = |adapter: &Adapter| ctx.store.file_hash(&adapter.path.join(ADAPTER_WEIGHTS));
     let other = match model.dir().adapter() {
         None => format!("a fresh adapter, because --model {model_path} is none"),
-        Some(ours) if weights(ours) != weights(&theirs) => format!("another adapter, --model {model_path}"),
+        Some(ours) if weights(ours)? != weights(&theirs)? => format!("another adapter, --model {model_path}"),
         Some(_) => return Ok(()),
     };
     tracing::warn!(

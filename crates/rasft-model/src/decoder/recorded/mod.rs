@@ -88,7 +88,7 @@ pub struct Predictions {
 #[derive(Debug)]
 pub struct Recording {
     computed: SharedRows,
-    /// With rows of `computed`.
+    /// Their rows are those of `computed`, not of the caller's batch.
     predictions: Predictions,
     dropped: Option<Dropped>,
     blocks: Vec<Kept>,
