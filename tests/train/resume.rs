@@ -48,10 +48,19 @@ fn a_second_process_says_that_it_waits_and_goes_on_behind_the_first() {
         assert!(first.try_wait().expect("a child").is_none(), "the first run was over too early");
         std::thread::sleep(Duration::from_millis(2));
     }
-    let mut second = spawn();
-    let mut lines = BufReader::new(second.stderr.take().expect("piped")).lines();
-    let waits = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("another process computes")));
-    assert!(waits.is_some());
+    let waiting = || {
+        let mut child = spawn();
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("another process computes")));
+        (child, lines)
+    };
+    // Asked to stop, it does not wait until the first is done.
+    let (mut stopped, mut lines) = waiting();
+    let sent = Command::new("kill").args(["-INT", &stopped.id().to_string()]).status().expect("kill runs");
+    assert!(sent.success());
+    assert_eq!(stopped.wait().expect("wait").code(), Some(130));
+    assert!(lines.any(|line| line.contains("stopped while another process")));
+    let (mut second, _lines) = waiting();
     first.kill().expect("kill");
     first.wait().expect("wait");
     let done = setting.kept();

@@ -10,11 +10,11 @@ use crate::layout::{Cutter, Layout, OfUnit};
 use crate::parts::{Parts, share};
 use crate::{Ctx, Error, Outputs};
 use rasft_data::{Counts, DataSet, FileInfo, InputRef, Manifest, ShardInfo, ShardWriter, Table, part_name};
-use rasft_store::{Entry, KeyParams, Origin, Staging};
+use rasft_store::{Entry, Key, KeyParams, Origin, Staging};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a stage put into its staging directory.
 pub struct Product {
@@ -168,6 +168,7 @@ pub fn get_or_publish(
             ..Manifest::default()
         })
     };
+    wait_for_others(ctx, place, &params.key())?;
     if ctx.force {
         let _turn = ctx.store.lock(place, &params.key())?;
         let staging = ctx.store.staging(place, params)?;
@@ -176,6 +177,24 @@ pub fn get_or_publish(
     }
     let (entry, origin) = ctx.store.get_or_make(place, params, manifest)?;
     Ok((entry, origin == Origin::Made))
+}
+
+/// Waits while another process computes the result, unless this one is to stop.
+fn wait_for_others(ctx: &Ctx, place: &str, key: &Key) -> Result<(), Error> {
+    const LOOK_EVERY: Duration = Duration::from_millis(100);
+    let mut said = false;
+    let is_there = || Ok::<_, Error>(!ctx.force && ctx.store.lookup(place, key)?.is_some());
+    while !is_there()? && ctx.store.try_lock(place, key)?.is_none() {
+        if ctx.cancelled() {
+            return Err(Error::Interrupted("stopped while another process computed this very result".into()));
+        }
+        if !said {
+            tracing::warn!("{place}: another process computes this very result; waiting for it");
+            said = true;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
 }
 
 fn outputs(entry: Entry, hits: usize, misses: usize, dry_run: bool) -> Outputs {

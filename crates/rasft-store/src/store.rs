@@ -136,18 +136,21 @@ impl Store {
         self.published(&staging)
     }
 
-    /// Waits until nobody else computes the key, which is logged, and keeps others waiting until the lock is dropped. Look
-    /// up again once it is held.
+    /// Waits until nobody else computes the key, and keeps others waiting until the lock is dropped. Look up again
+    /// once it is held.
     ///
     /// # Errors
     /// When the lock file cannot be opened.
     pub fn lock(&self, place: &str, key: &Key) -> Result<FileLock, StoreError> {
-        let path = self.lock_path(place, key)?;
-        if let Some(lock) = FileLock::try_acquire(&path)? {
-            return Ok(lock);
-        }
-        tracing::warn!("{place}: another process computes this very result; waiting for it");
-        Ok(FileLock::acquire(&path)?)
+        Ok(FileLock::acquire(&self.lock_path(place, key)?)?)
+    }
+
+    /// As [`Store::lock`], if nobody holds it.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened.
+    pub fn try_lock(&self, place: &str, key: &Key) -> Result<Option<FileLock>, StoreError> {
+        Ok(FileLock::try_acquire(&self.lock_path(place, key)?)?)
     }
 
     /// Keeps `gc` and [`Store::discard`] away from all entries of a place until the lock is dropped; shared among

@@ -114,13 +114,13 @@ pub struct TrainArgs {
     /// Clip the global gradient norm [default: 1]
     #[arg(long)]
     pub max_grad_norm: Option<f64>,
-    /// Lower end of the clipped inverse ratio [default: 0.4]
+    /// rasft: lower end of the clipped inverse ratio [default: 0.4]
     #[arg(long)]
     pub clip_min: Option<f64>,
-    /// Upper end of the clipped inverse ratio [default: 1.2]
+    /// rasft: upper end of the clipped inverse ratio [default: 1.2]
     #[arg(long)]
     pub clip_max: Option<f64>,
-    /// grpo: clip token ratios above 1 plus this [default: 0.2, as below; 0.28 is DAPO's]
+    /// grpo: clip token ratios above 1 plus this [default: 0.2, as far as below 1; 0.28 is DAPO's]
     #[arg(long)]
     pub clip_high: Option<f64>,
     /// global or micro-batch [default: global]

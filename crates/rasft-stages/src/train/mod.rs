@@ -105,6 +105,9 @@ impl Run<'_> {
             self.kept.clear()?;
         }
         let left = self.kept.latest()?;
+        if let Some(left) = &left {
+            tracing::info!("going on from step {} of an unfinished run", left.metrics.len());
+        }
         let TrainerParams { micro_batching, activations, .. } = self.settings.trainer;
         self.start.check_memory(largest_micro_batch(rows, micro_batching, self.params.batch_size), activations)?;
         let mut trainer = self.start.trainer(self.settings, steps, left.as_ref())?;
@@ -155,9 +158,13 @@ impl Run<'_> {
         match result {
             Ok(report) if report.cancelled => {
                 keep(trainer)?;
-                Err(Error::Interrupted(format!(
-                    "stopped after {done} of {steps} steps, which are kept; the same command goes on from there"
-                )))
+                Err(Error::Interrupted(if done == 0 {
+                    format!("stopped before the first of {steps} steps")
+                } else {
+                    format!(
+                        "stopped after {done} of {steps} steps, which are kept; the same command goes on from there"
+                    )
+                }))
             }
             Ok(report) => Ok(report.consumed),
             // That it could not be kept a moment ago is what `error` says.

@@ -70,6 +70,15 @@ impl Kept {
     /// Makes a checkpoint of the state after `metrics`: `write` puts model, moments and place into a directory.
     pub fn save(&self, metrics: &[StepMetrics], write: &dyn Fn(&Path) -> Result<(), Error>) -> Result<(), Error> {
         create_dir_all(&self.dir).map_err(store)?;
+        let saved = self.save_in_dir(metrics, write);
+        if saved.is_err() {
+            // Nothing that is left in it: no unfinished run either.
+            let _not_empty = std::fs::remove_dir(&self.dir);
+        }
+        saved
+    }
+
+    fn save_in_dir(&self, metrics: &[StepMetrics], write: &dyn Fn(&Path) -> Result<(), Error>) -> Result<(), Error> {
         let dest = self.dir.join(format!("step-{:010}", metrics.len()));
         let staging = Staging(temp_sibling(&dest));
         create_dir_all(&staging.0).map_err(store)?;

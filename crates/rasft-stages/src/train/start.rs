@@ -265,10 +265,12 @@ fn adapted(ctx: &Ctx, job: &mut Job, model: &Policy, lora: &LoraConfig) -> Resul
     if let Some(adapter) = model.dir().adapter() {
         lora.rank_stabilised = adapter.lora.rank_stabilised; // goes on as it began
         if !adapter.lora.is_same_map(&lora) {
+            let LoraConfig { rank, alpha, targets, .. } = &adapter.lora;
             return Err(Error::usage(format!(
-                "--lora: the adapter {} has {}\nhint: give the same, or leave --lora out to train the whole model",
+                "--lora: the adapter {} has {}, not {lora}\nhint: give --lora {rank} --lora-alpha {alpha} --lora-targets {}, or train the whole model without --lora and --continue",
                 adapter.path.display(),
-                adapter.lora
+                adapter.lora,
+                targets.join(",")
             )));
         }
     }
