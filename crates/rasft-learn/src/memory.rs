@@ -43,7 +43,8 @@ impl MemoryNeed {
     /// Kept are, per layer and token, two vectors of the hidden size, two of q's, two of k's and two of the MLP's (two
     /// more of q's and k's where those have norms); recomputed, one of the hidden size, and one layer as if kept. An
     /// adapter keeps nothing of its own. Rows that sequences share count for each of them, which covers the keys and values
-    /// that are copied for them; when activations are recomputed, copies of one layer may come on top. These are the passes of the CPU; candle's graph on other devices keeps more.
+    /// that are copied for them; when activations are recomputed, copies of one layer may come on top. These are
+    /// the passes of the CPU; candle's graph on other devices keeps more.
     ///
     /// # Shapes
     /// `scalars` of all models in memory; activations of `tokens`.
