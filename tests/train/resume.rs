@@ -51,7 +51,7 @@ fn a_second_process_says_that_it_waits_and_goes_on_behind_the_first() {
     let waiting = || {
         let mut child = spawn();
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
-        assert!(lines.any(|line| line.contains("another process computes")));
+        assert!(lines.any(|line| line.contains("another process works on")));
         (child, lines)
     };
     // Asked to stop, it does not wait until the first is done.
@@ -60,9 +60,10 @@ fn a_second_process_says_that_it_waits_and_goes_on_behind_the_first() {
     assert!(sent.success());
     assert_eq!(stopped.wait().expect("wait").code(), Some(130));
     assert!(lines.any(|line| line.contains("stopped while another process")));
-    let (mut second, _lines) = waiting();
+    let (mut second, mut lines) = waiting();
     first.kill().expect("kill");
     first.wait().expect("wait");
+    assert!(lines.any(|line| line.contains("going on from step")));
     let done = setting.kept();
     while setting.kept() <= done {
         assert!(second.try_wait().expect("a child").is_none(), "the second run ended before it kept a step more");

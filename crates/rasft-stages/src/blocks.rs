@@ -100,9 +100,10 @@ impl<'a, I> Blocks<'a, I> {
         mut compute: impl FnMut(&[I]) -> Result<Vec<O>, Error>,
     ) -> Result<(Vec<Entry>, Survey), Error> {
         let (mut entries, mut found) = (Vec::new(), Survey::default());
+        let mut meanwhile = self.ctx.waiting_for(&self.place);
         for block in self.grid() {
             let (mut left, key) = (0, self.block_key(&block));
-            let (entry, _) = get_or_publish(self.ctx, &self.place, &key, BTreeMap::new, |staging| {
+            let (entry, _) = get_or_publish(self.ctx, &self.place, &key, &mut meanwhile, BTreeMap::new, |staging| {
                 let pieces = self.pieces(block.clone())?;
                 left = pieces.iter().map(Piece::units_left).sum();
                 self.fill(staging, pieces, &mut compute)

@@ -86,6 +86,21 @@ impl Ctx<'_> {
         self.cancel.load(Ordering::SeqCst)
     }
 
+    /// What to do while another process works on a result of `place`: say so once, and give up when the user wants to.
+    pub(crate) fn waiting_for(&self, place: &str) -> impl FnMut() -> Result<(), crate::Error> {
+        let mut said = false;
+        move || {
+            if self.cancelled() {
+                let stopped = "stopped while another process worked on this very result; what was finished is kept";
+                return Err(crate::Error::Interrupted(stopped.into()));
+            }
+            if !std::mem::replace(&mut said, true) {
+                tracing::warn!("{place}: another process works on this very result; waiting until it is done");
+            }
+            Ok(())
+        }
+    }
+
     /// Refuses, before any work, an `--out` that cannot become a view of a result of kind `schema`.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ pub fn open_gguf(path: &Path, ctx: &Ctx) -> Result<(ModelDir, FileLock), Error> 
         Ok(Manifest { schema: "model_text".into(), version: 1, files, ..Manifest::default() })
     };
     let held = ctx.store.in_use(GGUF_PLACE)?;
-    let (entry, _) = ctx.store.get_or_make(GGUF_PLACE, &key, make)?;
+    let (entry, _) = ctx.store.get_or_make(GGUF_PLACE, &key, ctx.waiting_for(GGUF_PLACE), make)?;
     Ok((ModelDir::open_gguf(path, &entry.path)?, held))
 }
 

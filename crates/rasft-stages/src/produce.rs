@@ -10,11 +10,11 @@ use crate::layout::{Cutter, Layout, OfUnit};
 use crate::parts::{Parts, share};
 use crate::{Ctx, Error, Outputs};
 use rasft_data::{Counts, DataSet, FileInfo, InputRef, Manifest, ShardInfo, ShardWriter, Table, part_name};
-use rasft_store::{Entry, Key, KeyParams, Origin, Staging};
+use rasft_store::{Entry, KeyParams, Origin, Staging};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What a stage put into its staging directory.
 pub struct Product {
@@ -81,7 +81,8 @@ pub fn produce_surveyed(
             None => planned(ctx, &job.key, survey()?)?,
         });
     }
-    let (entry, made) = get_or_publish(ctx, stage, &job.key, || job.input_refs(), make)?;
+    let meanwhile = ctx.waiting_for(stage);
+    let (entry, made) = get_or_publish(ctx, stage, &job.key, meanwhile, || job.input_refs(), make)?;
     Ok(outputs(entry, usize::from(!made), usize::from(made), false))
 }
 
@@ -111,7 +112,8 @@ pub fn map_shards<I, O: OfUnit>(
     let (entries, found) = blocks.make(compute)?;
     let layout = Layout::of(ctx, mapping.units.len());
     let make = |staging: &Staging| assemble::<O>(staging, &inside, &entries, layout, summarise);
-    let (entry, _) = get_or_publish(ctx, &job.key.stage, &job.key, || job.input_refs(), make)?;
+    let (stage, meanwhile) = (&job.key.stage, ctx.waiting_for(&job.key.stage));
+    let (entry, _) = get_or_publish(ctx, stage, &job.key, meanwhile, || job.input_refs(), make)?;
     drop(blocks);
     Ok(outputs(entry, found.hits, found.misses, false))
 }
@@ -144,11 +146,13 @@ fn adopted(staging: &Staging, entries: &[Entry]) -> Result<Vec<ShardInfo>, Error
     Ok(shards.enumerate().map(adopt).collect::<Result<_, _>>()?)
 }
 
-/// The entry under `place`, and whether it had to be made. Others who want the same key wait meanwhile.
+/// The entry under `place`, and whether it had to be made. While another process has the
+/// key, `meanwhile` is called (see [`rasft_store::Store::lock`]).
 pub fn get_or_publish(
     ctx: &Ctx,
     place: &str,
     params: &KeyParams,
+    meanwhile: impl FnMut() -> Result<(), Error>,
     inputs: impl FnOnce() -> BTreeMap<String, InputRef>,
     make: impl FnOnce(&Staging) -> Result<Product, Error>,
 ) -> Result<(Entry, bool), Error> {
@@ -168,33 +172,14 @@ pub fn get_or_publish(
             ..Manifest::default()
         })
     };
-    wait_for_others(ctx, place, &params.key())?;
     if ctx.force {
-        let _turn = ctx.store.lock(place, &params.key())?;
+        let _turn = ctx.store.lock(place, &params.key(), meanwhile)?;
         let staging = ctx.store.staging(place, params)?;
         let manifest = manifest(&staging)?;
         return Ok((ctx.store.publish_over(staging, manifest)?, true));
     }
-    let (entry, origin) = ctx.store.get_or_make(place, params, manifest)?;
+    let (entry, origin) = ctx.store.get_or_make(place, params, meanwhile, manifest)?;
     Ok((entry, origin == Origin::Made))
-}
-
-/// Waits while another process computes the result, unless this one is to stop.
-fn wait_for_others(ctx: &Ctx, place: &str, key: &Key) -> Result<(), Error> {
-    const LOOK_EVERY: Duration = Duration::from_millis(100);
-    let mut said = false;
-    let is_there = || Ok::<_, Error>(!ctx.force && ctx.store.lookup(place, key)?.is_some());
-    while !is_there()? && ctx.store.try_lock(place, key)?.is_none() {
-        if ctx.cancelled() {
-            return Err(Error::Interrupted("stopped while another process computed this very result".into()));
-        }
-        if !said {
-            tracing::warn!("{place}: another process computes this very result; waiting for it");
-            said = true;
-        }
-        std::thread::sleep(LOOK_EVERY);
-    }
-    Ok(())
 }
 
 fn outputs(entry: Entry, hits: usize, misses: usize, dry_run: bool) -> Outputs {

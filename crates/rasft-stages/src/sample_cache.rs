@@ -205,7 +205,8 @@ impl<'a> SampleCache<'a> {
             let params = Value::Object(key.params.clone());
             Ok(Manifest { schema, version: Rollout::VERSION, shards, params, ..Manifest::default() })
         };
-        let (entry, _) = self.store.get_or_make(&self.place, &key, make)?;
+        // Whoever writes the same rows is done at once.
+        let (entry, _) = self.store.get_or_make(&self.place, &key, || Ok(()), make)?;
         let segment = self.segments.len() as u32;
         for (row, rollout) in (0..).zip(rows) {
             if let Some(id) = parse(&rollout.rollout_id) {

@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(store.gc_plan(&[key.as_str()[..8].to_owned()]).unwrap().partial, []);
         let plan = store.gc_plan(&[]).unwrap();
         assert_eq!(plan.partial.len(), 1);
-        let lock = store.lock("train", &key).unwrap();
+        let lock = store.lock("train", &key, || Ok::<_, StoreError>(())).unwrap();
         assert_eq!(store.gc_apply(&plan).unwrap().busy, std::slice::from_ref(&path));
         assert!(path.exists());
         drop(lock);

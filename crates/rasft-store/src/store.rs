@@ -9,6 +9,7 @@ use rasft_fs::{
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Version of the directory layout.
 const LAYOUT: u64 = 1;
@@ -19,6 +20,8 @@ pub(crate) const TMP: &str = "_tmp";
 pub(crate) const LOCKS: &str = "_locks";
 pub(crate) const ROOTS: &str = "_roots";
 pub(crate) const STAT: &str = "_stat";
+/// How often a waiting process looks whether the lock is free.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How [`Store::get_or_make`] came by its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,25 +139,31 @@ impl Store {
         self.published(&staging)
     }
 
-    /// Waits until nobody else computes the key, and keeps others waiting until the lock is dropped. Look up again
-    /// once it is held.
+    /// The lock of a key, which keeps others waiting until it is dropped. Look up again once it is held.
+    ///
+    /// As long as another process holds it, `meanwhile` is called again and again: there a caller says that it waits,
+    /// and gives up by an error.
     ///
     /// # Errors
-    /// When the lock file cannot be opened.
-    pub fn lock(&self, place: &str, key: &Key) -> Result<FileLock, StoreError> {
-        Ok(FileLock::acquire(&self.lock_path(place, key)?)?)
-    }
-
-    /// As [`Store::lock`], if nobody holds it.
-    ///
-    /// # Errors
-    /// When the lock file cannot be opened.
-    pub fn try_lock(&self, place: &str, key: &Key) -> Result<Option<FileLock>, StoreError> {
-        Ok(FileLock::try_acquire(&self.lock_path(place, key)?)?)
+    /// When the lock file cannot be opened, or those of `meanwhile`.
+    pub fn lock<E: From<StoreError>>(
+        &self,
+        place: &str,
+        key: &Key,
+        mut meanwhile: impl FnMut() -> Result<(), E>,
+    ) -> Result<FileLock, E> {
+        let path = self.lock_path(place, key)?;
+        loop {
+            if let Some(lock) = FileLock::try_acquire(&path).map_err(StoreError::from)? {
+                return Ok(lock);
+            }
+            meanwhile()?;
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 
     /// Keeps `gc` and [`Store::discard`] away from all entries of a place until the lock is dropped; shared among
-    /// any number of users.
+    /// any number of users. Waits as long as they take to remove one entry.
     ///
     /// # Errors
     /// When the lock file cannot be opened.
@@ -171,21 +180,23 @@ impl Store {
         Ok(self.root.join(LOCKS).join(format!("{}.{key}.lock", place.replace('/', "."))))
     }
 
-    /// The entry of `params`: looked up, waited for, or made by `make`, which fills the staging directory.
+    /// The entry of `params`: looked up, waited for (see [`Store::lock`] for `meanwhile`), or made by `make`, which
+    /// fills the staging directory.
     ///
     /// # Errors
-    /// Those of the store and of `make`; a failure leaves no entry.
+    /// Those of the store, of `meanwhile` and of `make`; a failure leaves no entry.
     pub fn get_or_make<E: From<StoreError>>(
         &self,
         place: &str,
         params: &KeyParams,
+        meanwhile: impl FnMut() -> Result<(), E>,
         make: impl FnOnce(&Staging) -> Result<Manifest, E>,
     ) -> Result<(Entry, Origin), E> {
         let key = params.key();
         if let Some(entry) = self.lookup(place, &key)? {
             return Ok((entry, Origin::Hit));
         }
-        let lock = self.lock(place, &key)?;
+        let lock = self.lock(place, &key, meanwhile)?;
         if let Some(entry) = self.lookup(place, &key)? {
             return Ok((entry, Origin::Waited));
         }

@@ -12,7 +12,7 @@ use reqwest::header::{
 };
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use sha2::{Digest as _, Sha256};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -20,6 +20,8 @@ use std::time::{Duration, SystemTime};
 /// The longest list of files.
 const MOST_SMALL: usize = 16 << 20;
 const REDIRECTS: usize = 5;
+/// How often a waiting process looks whether a file's lock is free.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Why there is no file yet.
 #[derive(Debug)]
@@ -111,7 +113,7 @@ impl<'a> Transfer<'a> {
         let partial = blob.with_file_name(format!("{}.incomplete", found.etag));
         let disk = |e| Trouble::Disk(partial.clone(), e);
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(&partial).map_err(disk)?;
-        file.lock().map_err(disk)?;
+        self.lock(&file, name).await.map_err(disk)?;
         if blob.is_file() {
             return Ok(()); // Another process has fetched it meanwhile.
         }
@@ -136,6 +138,23 @@ impl<'a> Transfer<'a> {
         checked(&mut file, &etag, bytes, &partial)?;
         file.sync_all().map_err(disk)?;
         std::fs::rename(&partial, blob).map_err(disk)
+    }
+
+    /// Waits for a process that fetches the same file, between the looks of whoever may end it.
+    async fn lock(&self, file: &File, name: &str) -> io::Result<()> {
+        let mut said = false;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::Error(e)) => return Err(e),
+                Err(TryLockError::WouldBlock) => {
+                    if !std::mem::replace(&mut said, true) {
+                        tracing::warn!("{name}: another process fetches it; waiting for that");
+                    }
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+            }
+        }
     }
 
     /// The bytes behind the first `have`. Where there are none, or others are given, the file is begun anew.

@@ -82,7 +82,7 @@ fn a_key_being_worked_on_is_left_alone() {
     let (_dir, store) = store();
     let entry = problems(&store, 1);
     let plan = store.gc_plan(&[]).unwrap();
-    let lock = store.lock("import", &entry.key).unwrap();
+    let lock = store.lock("import", &entry.key, patiently).unwrap();
     assert_eq!(store.gc_apply(&plan).unwrap(), GcReport { deleted: 0, busy: vec![entry.path.clone()] });
     drop(lock);
     assert_eq!(store.gc_apply(&plan).unwrap().deleted, 1);

@@ -22,7 +22,7 @@ fn made_once_then_hit_and_readable_as_a_data_set() {
 fn a_failure_leaves_nothing() {
     let (_dir, store) = store();
     let p = params("import", 1, &[]);
-    let result = store.get_or_make("import", &p, |staging| {
+    let result = store.get_or_make("import", &p, patiently, |staging| {
         std::fs::write(staging.path().join("half"), "x").unwrap();
         Err::<Manifest, _>(StoreError::NoSuchEntry { what: "x".to_owned() })
     });
@@ -42,7 +42,7 @@ fn one_of_many_computes() {
         for _ in 0..6 {
             scope.spawn(|| {
                 barrier.wait();
-                let made = store.get_or_make("import", &p, |staging| -> Result<Manifest, StoreError> {
+                let made = store.get_or_make("import", &p, patiently, |staging| -> Result<Manifest, StoreError> {
                     computed.fetch_add(1, Ordering::SeqCst);
                     let mut writer = ShardWriter::create(&staging.path().join(part_name(0)), "k")?;
                     writer.write(&[problem(1)])?;
@@ -53,6 +53,24 @@ fn one_of_many_computes() {
         }
     });
     assert_eq!(computed.into_inner(), 1);
+}
+
+#[test]
+fn who_waits_is_asked_and_may_give_up() {
+    let (_dir, store) = store();
+    let p = params("import", 1, &[]);
+    let held = store.lock("import", &p.key(), patiently).unwrap();
+    let mut asked = 0;
+    let meanwhile = || {
+        asked += 1;
+        if asked < 3 { Ok(()) } else { Err(StoreError::NoSuchEntry { what: "patience".to_owned() }) }
+    };
+    let made =
+        store.get_or_make("import", &p, meanwhile, |_| -> Result<Manifest, _> { unreachable!("the lock is held") });
+    assert!(matches!(made, Err(StoreError::NoSuchEntry { what }) if what == "patience"));
+    assert_eq!(asked, 3);
+    drop(held);
+    assert_eq!(make(&store, "import", &p, &[problem(1)]).1, Origin::Made);
 }
 
 #[test]
