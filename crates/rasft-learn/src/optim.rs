@@ -6,6 +6,7 @@
 use crate::LearnError;
 use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor, Var};
 use rasft_model::ops::simd::multiversion;
+use rasft_model::threads::awake;
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
@@ -99,30 +100,34 @@ impl AdamW {
         self.step += 1;
         let t = i32::try_from(self.step).unwrap_or(i32::MAX);
         let p = self.params;
-        for (i, (name, var)) in parameters.iter().enumerate() {
-            let decay = if p.no_decay_norms && is_norm_or_bias(name) { 0.0 } else { p.weight_decay };
-            let update = Update {
-                grad: &grads[i],
-                first,
-                moments: Mutex::new((&mut self.exp_avg[i], &mut self.exp_avg_sq[i])),
-                scale: scale as f32,
-                keep: (1.0 - lr * decay) as f32,
-                beta: (p.beta1 as f32, p.beta2 as f32),
-                // In f64: 1 − 0.999 in f32 would be off by 5e-5 of itself.
-                rest: ((1.0 - p.beta1) as f32, (1.0 - p.beta2) as f32),
-                eps: p.eps as f32,
-                step_size: (lr / (1.0 - p.beta1.powi(t))) as f32,
-                root_correction: (1.0 - p.beta2.powi(t)).sqrt() as f32,
-            };
-            if var.device().is_cpu() {
-                var.as_tensor().inplace_op1(&update)?;
-            } else {
-                let mut values = var.flatten_all()?.to_vec1::<f32>()?;
-                update.all(&mut values)?;
-                var.set(&Tensor::from_vec(values, var.shape(), var.device())?)?;
+        let mut each = || {
+            for (i, (name, var)) in parameters.iter().enumerate() {
+                let decay = if p.no_decay_norms && is_norm_or_bias(name) { 0.0 } else { p.weight_decay };
+                let update = Update {
+                    grad: &grads[i],
+                    first,
+                    moments: Mutex::new((&mut self.exp_avg[i], &mut self.exp_avg_sq[i])),
+                    scale: scale as f32,
+                    keep: (1.0 - lr * decay) as f32,
+                    beta: (p.beta1 as f32, p.beta2 as f32),
+                    // In f64: 1 − 0.999 in f32 would be off by 5e-5 of itself.
+                    rest: ((1.0 - p.beta1) as f32, (1.0 - p.beta2) as f32),
+                    eps: p.eps as f32,
+                    step_size: (lr / (1.0 - p.beta1.powi(t))) as f32,
+                    root_correction: (1.0 - p.beta2.powi(t)).sqrt() as f32,
+                };
+                if var.device().is_cpu() {
+                    var.as_tensor().inplace_op1(&update)?;
+                } else {
+                    let mut values = var.flatten_all()?.to_vec1::<f32>()?;
+                    update.all(&mut values)?;
+                    var.set(&Tensor::from_vec(values, var.shape(), var.device())?)?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        };
+        // Copies from and to another device leave the threads nothing to look for.
+        if parameters.iter().all(|(_, var)| var.device().is_cpu()) { awake(each) } else { each() }
     }
 }
 
@@ -209,7 +214,7 @@ const LANES: usize = 8;
 /// One gradient per parameter, flattened, f32.
 pub fn global_norm(grads: &[Vec<f32>]) -> f64 {
     let partial = |grad: &Vec<f32>| -> Vec<f64> { grad.par_chunks(CHUNK).map(sum_of_squares).collect() };
-    grads.iter().flat_map(partial).sum::<f64>().sqrt()
+    awake(|| grads.iter().flat_map(partial).sum::<f64>()).sqrt()
 }
 
 multiversion! {

@@ -18,6 +18,7 @@ pub mod ops;
 pub mod packed;
 mod pool;
 pub mod template;
+pub mod threads;
 pub mod tokenizer;
 pub mod weights;
 

@@ -11,7 +11,8 @@
 //! of threads.
 //!
 //! Kernels share their work on rayon's current pool; a loop of many small ops runs faster when it is itself inside
-//! that pool (`rayon::scope`), because each op is then spared a hand-over between threads.
+//! that pool (`rayon::scope`), because each op is then spared a hand-over between threads. Where ops are long enough for
+//! the others' sleep to matter, [`crate::threads::awake`] goes further.
 
 mod attention;
 mod attention_grad;

@@ -22,6 +22,7 @@ use crate::ops::kernels::{
 };
 use crate::packed::Packed;
 use crate::pool::Pool;
+use crate::threads::awake;
 
 mod block;
 mod low_rank;
@@ -170,7 +171,7 @@ impl Decoder {
             self.check_dropout(batch, rows)?;
             dropped = Some(Dropped { p, dropout, rows: rows.to_vec() });
         }
-        rayon::scope(|_| self.record_here(batch, predictions, activations, dropped, pool))
+        awake(|| self.record_here(batch, predictions, activations, dropped, pool))
     }
 
     fn record_here(
@@ -240,7 +241,7 @@ impl Decoder {
                 "backward: gradients do not fit {n} predictions and the parameters"
             )));
         }
-        rayon::scope(|_| self.backward_here(recording, dlogprobs, of_logits, (into, sums), pool))
+        awake(|| self.backward_here(recording, dlogprobs, of_logits, (into, sums), pool))
     }
 
     fn backward_here(
