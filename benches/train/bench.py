@@ -5,8 +5,8 @@ Both sides of a comparison take the same optimizer step (policy, AdamW, clipping
 lockstep, one step each in turn, so that slow spells of the machine hit both; the first step is a warm-up. Rows are one
 solution a problem, the expert's, or, as in a mixture, four of each problem one after the other. Ours computes once what the
 sequences of a micro-batch begin with in common: the head of the chat template, and the problem if it is the same. Tokens are
-counted as the sequences have them. Peaks are per process. CPU time is reported beside wall time: on a shared machine it says which part of a figure is the neighbours'. See
-run.sh for how this is called.
+counted as the sequences have them. Peaks are per process. CPU time, reported beside wall time, includes threads that look
+for work: both sides' do. See run.sh for how this is called.
 """
 
 import argparse

@@ -248,7 +248,7 @@ impl TrainArgs {
             return Ok(None);
         };
         let d = LoraParams::default();
-        // In one order, which their names in the key have too.
+        // Sorted, so that their order does not enter the key.
         let targets: BTreeSet<_> = self.lora_targets.iter().map(|target| target.trim().to_owned()).collect();
         Ok(Some(LoraParams {
             rank,
@@ -263,6 +263,24 @@ impl TrainArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_order_of_lora_targets_does_not_enter_the_key() {
+        let of = |targets: &[&str]| {
+            let args = TrainArgs {
+                lora: Some(4),
+                lora_targets: targets.iter().map(|target| target.to_string()).collect(),
+                ..TrainArgs::default()
+            };
+            args.lora().ok().flatten().map(|lora| lora.targets)
+        };
+        let sorted = Some(vec!["q_proj".to_owned(), "v_proj".to_owned()]);
+        assert_eq!(
+            [&["q_proj", "v_proj"][..], &["v_proj", "q_proj"], &["v_proj", " q_proj", "v_proj"]].map(of),
+            [sorted.clone(), sorted.clone(), sorted]
+        );
+        assert_eq!(of(&[]), Some(LoraParams::default().targets));
+    }
 
     #[test]
     fn a_flag_beats_its_alternative_in_the_file() {

@@ -137,16 +137,15 @@ impl Run<'_> {
     ) -> Result<u64, Error> {
         let mut watch =
             Watch::start(self.ctx, self.params.tensorboard.as_deref(), trainer, metrics.len() as u64, steps)?;
-        let (mut saved, mut tried, mut consumed) = (metrics.len(), metrics.len(), plan.consumed);
+        let (mut saved, mut keeping_failed, mut consumed) = (metrics.len(), false, plan.consumed);
         let mut on_step = |done: StepDone<'_>| -> Result<(), Error> {
             metrics.push(done.metrics.clone());
             consumed = done.consumed;
             watch.step(done.metrics);
             let n = metrics.len() as u64;
             if n < steps && self.params.checkpoint_every.is_some_and(|every| n.is_multiple_of(every)) {
-                tried = metrics.len();
-                self.keep(done.trainer, metrics, consumed)?;
-                saved = tried;
+                self.keep(done.trainer, metrics, consumed).inspect_err(|_| keeping_failed = true)?;
+                saved = metrics.len();
             }
             Ok(())
         };
@@ -167,8 +166,8 @@ impl Run<'_> {
                 }))
             }
             Ok(report) => Ok(report.consumed),
-            // That it could not be kept a moment ago is what `error` says.
-            Err(error) if saved < done && tried == done => Err(error),
+            // That the state could not be kept is what `error` says.
+            Err(error) if keeping_failed => Err(error),
             Err(error) => {
                 match keep(trainer) {
                     Ok(()) if done == 0 => {}

@@ -72,7 +72,7 @@ impl Kept {
         create_dir_all(&self.dir).map_err(store)?;
         let saved = self.save_in_dir(metrics, write);
         if saved.is_err() {
-            // Nothing that is left in it: no unfinished run either.
+            // An empty directory would be listed as an unfinished run.
             let _not_empty = std::fs::remove_dir(&self.dir);
         }
         saved

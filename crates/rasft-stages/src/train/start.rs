@@ -265,9 +265,9 @@ fn adapted(ctx: &Ctx, job: &mut Job, model: &Policy, lora: &LoraConfig) -> Resul
     if let Some(adapter) = model.dir().adapter() {
         lora.rank_stabilised = adapter.lora.rank_stabilised; // goes on as it began
         if !adapter.lora.is_same_map(&lora) {
-            let LoraConfig { rank, alpha, targets, .. } = &adapter.lora;
+            let LoraConfig { rank, alpha, dropout, targets, .. } = &adapter.lora;
             return Err(Error::usage(format!(
-                "--lora: the adapter {} has {}, not {lora}\nhint: give --lora {rank} --lora-alpha {alpha} --lora-targets {}, or train the whole model without --lora and --continue",
+                "--lora: the adapter {} has {}, not {lora}\nhint: give --lora {rank} --lora-alpha {alpha} --lora-dropout {dropout} --lora-targets {}, or train the whole model without --lora and --continue",
                 adapter.path.display(),
                 adapter.lora,
                 targets.join(",")
