@@ -120,6 +120,31 @@ fn a_mixture_of_another_tokenizer_is_refused() {
 }
 
 #[test]
+fn a_reference_whose_token_ids_mean_other_text_is_refused() {
+    let setting = Setting::new(1);
+    let bench = &setting.bench;
+    let model = quickstart_model().display().to_string();
+    let other = crate::support::model_with(&bench.path("other"), &[], &[]);
+    let path = bench.path("other/tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&std::fs::read(&path).expect("read")).expect("JSON");
+    let vocabulary = tokenizer["model"]["vocab"].as_object_mut().expect("a vocabulary");
+    let [a, b] = [300, 301].map(|id| vocabulary.iter().find(|(_, at)| **at == id).expect("an id").0.clone());
+    vocabulary.insert(a.clone(), json!(301));
+    vocabulary.insert(b, json!(300));
+    std::fs::write(&path, tokenizer.to_string()).expect("write");
+    let problems = bench.problems(6);
+    let score = ["mixture", "--problems", &problems, "--model", &model, "--for", "sft"];
+    let mixture = bench.ok("rasft-score", &score);
+    let train = ["--mixture", &mixture, "--model", &model, "--objective", "asft", "--steps", "1"];
+    for (program, args) in [("rasft-score", &score[..]), ("rasft-train", &train)] {
+        let ran = bench.run(program, &[args, &["--reference", &other]].concat());
+        assert_eq!(ran.code, 3, "{program}: {}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("token {a:?} has another id")), "{program}: {}", ran.stderr);
+        assert_eq!(bench.run(program, &[args, &["--reference", &model]].concat()).code, 0);
+    }
+}
+
+#[test]
 fn a_run_that_cannot_fit_into_memory_is_not_begun() {
     let setting = Setting::new(1);
     let path = setting.bench.path("model/config.json");

@@ -226,7 +226,7 @@ fn install_interrupt_handler() {
         if CANCELLED.swap(true, Ordering::SeqCst) {
             std::process::exit(i32::from(exit_code::INTERRUPTED));
         }
-        eprintln!("interrupted: finishing the current batch, then stopping (again to stop at once)");
+        eprintln!("interrupted: stopping after what is under way (again to stop at once)");
     };
     // Without a handler Ctrl-C still works, only less gently.
     if let Err(error) = ctrlc::set_handler(handler) {

@@ -163,6 +163,14 @@ impl Tokenizer {
         &self.content_hash
     }
 
+    /// A token of this tokenizer that has another id in `other`, or none; the first by id.
+    #[must_use]
+    pub fn token_apart(&self, other: &Self) -> Option<String> {
+        let (ours, theirs) = (self.inner.get_vocab(true), other.inner.get_vocab(true));
+        let apart = ours.into_iter().filter(|(token, id)| theirs.get(token) != Some(id));
+        apart.min_by_key(|(_, id)| *id).map(|(token, _)| token)
+    }
+
     fn hash(&self, json: &[u8]) -> String {
         let mut hasher = blake3::Hasher::new();
         let mut field = |bytes: &[u8]| {

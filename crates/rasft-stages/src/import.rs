@@ -124,10 +124,12 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         Source::Files { files, .. } => {
             for (i, file) in files.iter().enumerate() {
                 if !file.is_file() {
-                    return Err(Error::bad_input(format!(
-                        "{}: no such file\nhint: --in takes files, not directories",
-                        file.display()
-                    )));
+                    let why = if file.is_dir() {
+                        "a directory\nhint: --in takes the files in it"
+                    } else {
+                        "no such file\nhint: look at the path; files are read where they are, none is fetched"
+                    };
+                    return Err(Error::bad_input(format!("{}: {why}", file.display())));
                 }
                 job.input(&format!("file {i}"), &ctx.store.file_hash(file)?, file);
             }

@@ -121,6 +121,14 @@ impl Start {
         )))
     }
 
+    /// Refuses a reference with another vocabulary; models without a tokenizer are taken at their word.
+    pub fn check_reference(&self) -> Result<(), Error> {
+        match (&self.reference, self.model.dir().find("tokenizer.json")) {
+            (Some(reference), Some(_)) => reference.check_reference_of(&Tokenizer::from_dir(self.model.dir())?),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses to begin what does not fit into memory, and warns of what may not.
     pub fn check_memory(&self, tokens: u64, activations: Activations) -> Result<(), Error> {
         let n = self.config.n_parameters() as u64;
