@@ -132,6 +132,13 @@ fn a_reference_whose_token_ids_mean_other_text_is_refused() {
     vocabulary.insert(a.clone(), json!(301));
     vocabulary.insert(b, json!(300));
     std::fs::write(&path, tokenizer.to_string()).expect("write");
+    // Without a tokenizer, or with a token less, it is taken at its word.
+    let [without, fewer] = ["without", "fewer"].map(|name| crate::support::model_with(&bench.path(name), &[], &[]));
+    std::fs::remove_file(bench.path("without/tokenizer.json")).expect("remove");
+    let mut tokenizer: Value =
+        serde_json::from_slice(&std::fs::read(quickstart_model().join("tokenizer.json")).expect("read")).expect("JSON");
+    tokenizer["added_tokens"].as_array_mut().expect("tokens").pop().expect("one");
+    std::fs::write(bench.path("fewer/tokenizer.json"), tokenizer.to_string()).expect("write");
     let problems = bench.problems(6);
     let score = ["mixture", "--problems", &problems, "--model", &model, "--for", "sft"];
     let mixture = bench.ok("rasft-score", &score);
@@ -139,8 +146,11 @@ fn a_reference_whose_token_ids_mean_other_text_is_refused() {
     for (program, args) in [("rasft-score", &score[..]), ("rasft-train", &train)] {
         let ran = bench.run(program, &[args, &["--reference", &other]].concat());
         assert_eq!(ran.code, 3, "{program}: {}", ran.stderr);
-        assert!(ran.stderr.contains(&format!("token {a:?} has another id")), "{program}: {}", ran.stderr);
-        assert_eq!(bench.run(program, &[args, &["--reference", &model]].concat()).code, 0);
+        assert!(ran.stderr.contains(&format!("that of {a:?}")) && ran.stderr.contains(&other), "{}", ran.stderr);
+        for fits in [&model, &without, &fewer] {
+            let ran = bench.run(program, &[args, &["--reference", fits]].concat());
+            assert_eq!(ran.code, 0, "{program} {fits}: {}", ran.stderr);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! in the text can be found among the tokens. Absent on purpose: truncation and padding; whoever asked for them in
 //! `tokenizer.json` would silently lose text here.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::str::FromStr as _;
 
@@ -59,6 +60,33 @@ pub trait TextCodec {
     fn eos_text(&self) -> &str;
 }
 
+/// A token that means one thing in one model and another in the other: it has two ids, or its id is another token's. The first
+/// by id; tokens that only one of them has do not count, nor do models without a `tokenizer.json`.
+///
+/// # Errors
+/// A `tokenizer.json` cannot be read.
+pub fn token_apart(one: &ModelDir, other: &ModelDir) -> Result<Option<String>, ModelError> {
+    let (Some(one), Some(other)) = (vocabulary(one)?, vocabulary(other)?) else { return Ok(None) };
+    let of_id: HashMap<u32, &String> = other.iter().map(|(token, id)| (*id, token)).collect();
+    let is_apart = |(token, id): &(&String, &u32)| match other.get(*token) {
+        Some(theirs) => theirs != *id,
+        None => of_id.contains_key(id),
+    };
+    Ok(one.iter().filter(is_apart).min_by_key(|(_, id)| **id).map(|(token, _)| token.clone()))
+}
+
+fn vocabulary(dir: &ModelDir) -> Result<Option<HashMap<String, u32>>, ModelError> {
+    let Some(path) = dir.find("tokenizer.json") else { return Ok(None) };
+    let bytes = std::fs::read(&path).map_err(ModelError::io(&path))?;
+    Ok(Some(parse(&path, &bytes)?.get_vocab(true)))
+}
+
+fn parse(path: &Path, json: &[u8]) -> Result<tokenizers::Tokenizer, ModelError> {
+    let bad = |what: String| ModelError::bad_file(path, what, "fetch the file again");
+    let text = std::str::from_utf8(json).map_err(|e| bad(format!("not UTF-8: {e}")))?;
+    tokenizers::Tokenizer::from_str(text).map_err(|e| bad(format!("not a tokenizer: {e}")))
+}
+
 /// A loaded `tokenizer.json` with the model's special tokens resolved.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
@@ -83,10 +111,7 @@ impl Tokenizer {
     pub fn from_dir(dir: &ModelDir) -> Result<Self, ModelError> {
         let path = dir.require_tokenizer("this stage")?;
         let bytes = std::fs::read(&path).map_err(ModelError::io(&path))?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|e| ModelError::bad_file(&path, format!("not UTF-8: {e}"), "fetch the file again"))?;
-        let mut inner = tokenizers::Tokenizer::from_str(text)
-            .map_err(|e| ModelError::bad_file(&path, format!("not a tokenizer: {e}"), "fetch the file again"))?;
+        let mut inner = parse(&path, &bytes)?;
         let strip = |e: tokenizers::Error| ModelError::Tokenizer(e.to_string());
         inner.with_truncation(None).map_err(strip)?;
         inner.with_padding(None);
@@ -161,14 +186,6 @@ impl Tokenizer {
     #[must_use]
     pub fn content_hash(&self) -> &str {
         &self.content_hash
-    }
-
-    /// A token of this tokenizer that has another id in `other`, or none; the first by id.
-    #[must_use]
-    pub fn token_apart(&self, other: &Self) -> Option<String> {
-        let (ours, theirs) = (self.inner.get_vocab(true), other.inner.get_vocab(true));
-        let apart = ours.into_iter().filter(|(token, id)| theirs.get(token) != Some(id));
-        apart.min_by_key(|(_, id)| *id).map(|(token, _)| token)
     }
 
     fn hash(&self, json: &[u8]) -> String {

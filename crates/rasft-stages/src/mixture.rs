@@ -133,8 +133,8 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     let n_shards = job.output_shards(ctx);
     let mut outputs = produce(ctx, &job, |dir, key| {
         tokenizer.verify_text()?;
-        if let Some(reference) = &reference {
-            reference.check_reference_of(&prompter.tokenizer)?;
+        if let (Some(reference), Some(path)) = (&reference, &inputs.reference) {
+            reference.check_reference_of(tokenizer.dir(), path)?;
         }
         let problems = problems.non_empty()?.read_all::<Problem>()?;
         let slice = Slice::of(params.slice, &problems)?;

@@ -5,7 +5,8 @@ use crate::{Ctx, Error, foreign};
 use candle_core::Device;
 use rasft_data::{DataError, MANIFEST_FILE, Manifest, hash_file};
 use rasft_fs::FileLock;
-use rasft_model::{Decoder, LoadOptions, ModelDir, ModelError, Tokenizer, gguf};
+use rasft_model::tokenizer::token_apart;
+use rasft_model::{Decoder, LoadOptions, ModelDir, ModelError, gguf};
 use rasft_store::Store;
 use serde::Serializer;
 use std::path::Path;
@@ -82,20 +83,18 @@ impl Policy {
         verify_files(self.dir.path(), &|file| !file.ends_with(".safetensors"))
     }
 
-    /// Refuses it as the reference of a model with this tokenizer if their token ids mean different text: it would score other
-    /// texts than were sampled. A reference without a tokenizer is taken at its word.
+    /// Refuses it, given as `path`, as the reference of `model` if their token ids mean different text: it would score other
+    /// texts than were sampled.
     ///
     /// # Errors
-    /// Its vocabulary lacks a token, or gives it another id.
-    pub fn check_reference_of(&self, model: &Tokenizer) -> Result<(), Error> {
-        if self.dir.find("tokenizer.json").is_none() {
-            return Ok(());
-        }
-        match model.token_apart(&Tokenizer::from_dir(&self.dir)?) {
+    /// As said, or the tokenizer's file is damaged.
+    pub fn check_reference_of(&self, model: &ModelDir, path: &Path) -> Result<(), Error> {
+        self.verify_text()?;
+        match token_apart(model, &self.dir)? {
             None => Ok(()),
             Some(token) => Err(Error::bad_input(format!(
-                "--reference {}: its tokenizer is another than the model's (token {token:?} has another id there, or none)\nhint: give a reference with the model's tokenizer, such as the checkpoint that the model was trained from",
-                self.dir.path().display()
+                "--reference {}: its token ids mean other text than the model's (such as that of {token:?})\nhint: give a reference with the model's vocabulary, such as the checkpoint that the model was trained from",
+                path.display()
             ))),
         }
     }

@@ -67,7 +67,6 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
         for (mixture, tokenizer) in rows.tokenizers() {
             start.check_tokenizer(mixture, tokenizer)?;
         }
-        start.check_reference()?;
         rows.check(start.config(), settings.trainer.objective)?;
         let kept = ctx.store.partial_path(STAGE, &Key::parse(key)?)?;
         let kept = Kept::new(kept, key, params.keep_checkpoints);

@@ -75,7 +75,11 @@ impl Start {
         };
         let own_reference = matches!(weights, Weights::Adapter(_));
         let reference = match (&inputs.reference, settings.trainer.objective.kl_weight()) {
-            (Some(path), Some(_)) => Some(job.policy(ctx, "reference", path)?),
+            (Some(path), Some(_)) => {
+                let reference = job.policy(ctx, "reference", path)?;
+                reference.check_reference_of(model.dir(), path)?;
+                Some(reference)
+            }
             (None, Some(_)) if !own_reference => {
                 return Err(Error::usage(format!(
                     "missing --reference: objective {} is held to a frozen model\nhint: give the model that the experiment started from",
@@ -119,14 +123,6 @@ impl Start {
             "{}: it was made with another tokenizer than the model has (expected {expected}, the model's is {actual})\nhint: run `rasft-score mixture --model` with this model",
             mixture.display()
         )))
-    }
-
-    /// Refuses a reference with another vocabulary; models without a tokenizer are taken at their word.
-    pub fn check_reference(&self) -> Result<(), Error> {
-        match (&self.reference, self.model.dir().find("tokenizer.json")) {
-            (Some(reference), Some(_)) => reference.check_reference_of(&Tokenizer::from_dir(self.model.dir())?),
-            _ => Ok(()),
-        }
     }
 
     /// Refuses to begin what does not fit into memory, and warns of what may not.
