@@ -129,13 +129,14 @@ pub fn run(inputs: &Inputs, params: &Params, ctx: &Ctx) -> Result<Outputs, Error
     job.input("tokenizer", prompter.tokenizer.content_hash(), &inputs.model);
     job.input("template", &prompter.template_hash(), &inputs.model);
     let reference = inputs.reference.as_deref().map(|path| job.policy(ctx, "reference", path)).transpose()?;
+    // Before the look-up: a result that was made without this check must not be given out.
+    if let (Some(reference), Some(path)) = (&reference, &inputs.reference) {
+        reference.check_reference_of(tokenizer.dir(), path)?;
+    }
 
     let n_shards = job.output_shards(ctx);
     let mut outputs = produce(ctx, &job, |dir, key| {
         tokenizer.verify_text()?;
-        if let (Some(reference), Some(path)) = (&reference, &inputs.reference) {
-            reference.check_reference_of(tokenizer.dir(), path)?;
-        }
         let problems = problems.non_empty()?.read_all::<Problem>()?;
         let slice = Slice::of(params.slice, &problems)?;
         let routes = Routes::read(difficulty.as_ref())?;
